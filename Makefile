@@ -1,0 +1,57 @@
+# Every command of the project. `make launch` and `make test` set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help launch test check lint types site generate bench lock clean
+
+help:            ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+launch: $(VENV)/.run  ## print the default launch: one command per rank
+	@$(BIN)/python scripts/gen_launch.py
+
+test: check      ## everything that CI runs
+	$(BIN)/python -m pytest -n auto
+
+check: lint types  ## lint, types, generated files, site
+	$(BIN)/python scripts/generate.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check scripts tests
+	$(BIN)/ruff check scripts tests
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+generate: $(VENV)/.dev  ## remake every generated file
+	$(BIN)/python scripts/generate.py
+
+site: $(VENV)/.dev  ## serve the site on this machine
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+bench: $(VENV)/.run  ## time the launch generator
+	@$(BIN)/python tests/bench_launch.py
+
+lock: $(VENV)/.dev  ## resolve the dependencies anew into requirements/
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --output-file requirements/run.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --output-file requirements/dev.txt --extra dev pyproject.toml
+
+clean:           ## remove what make made
+	rm -rf $(VENV) site .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+# dev.txt holds all of run.txt, so installing it serves both.
+$(VENV)/.run: requirements/run.txt
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $(VENV)/.run $@

@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Remake every file that is made from the configs, or check that none is stale."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mimo_gb10 import cli
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``generate.py``."""
+    made = argparse.ArgumentParser(
+        prog="generate.py",
+        description="Remake every file that is made from the configs: recipe pages and golden snapshots. "
+        "'releases' extracts the release catalogs from the wheels.",
+        epilog="Exit codes: 0 fresh or written, 1 stale or errors, 2 usage, 3 environment (no network).",
+        allow_abbrev=False,
+    )
+    made.add_argument("--check", action="store_true", help="write nothing; fail if a file is stale")
+    made.add_argument("--no-color", action="store_true", help="no colours on a terminal; NO_COLOR does the same")
+    what = made.add_subparsers(dest="what", metavar="releases")
+    releases = what.add_parser("releases", help="release catalogs, from the wheels on PyPI", allow_abbrev=False)
+    releases.add_argument("versions", nargs="*", metavar="VERSION", help="only these (default: every catalog there is)")
+    releases.add_argument("--add", metavar="VERSION", help="make the catalog of a further release")
+    releases.add_argument("--check", action="store_true", help="write nothing; fail if a catalog differs")
+    releases.add_argument("--cache", type=Path, metavar="DIR", help="keep downloaded wheels here")
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit code."""
+    options = parser().parse_args(arguments)
+
+    from mimo_gb10.commands.generate import generate, generate_releases
+
+    return generate_releases(options, sys.stdout) if options.what == "releases" else generate(options, sys.stdout)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,14 @@
+"""What ``--help`` must know without importing the rest of the library."""
+
+from __future__ import annotations
+
+DEFAULT_RECIPE = "gb10x4-omni"
+"""Always the recipe with the strongest evidence."""
+
+DEFAULT_CLUSTER = "example-4x-gb10"
+
+TARGETS = {
+    "bash": "a script that runs SGLang in the current environment",
+    "docker": "a script that runs the recipe's image with docker",
+}
+"""Every target with its one-line description; each is the module of that name in `mimo_gb10.targets`."""

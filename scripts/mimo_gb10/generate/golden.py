@@ -1,0 +1,38 @@
+"""Snapshots of every recipe x target x rank on the default cluster: a change of output shows as a diff."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from mimo_gb10.commands.gen_launch import start_order_text
+from mimo_gb10.defaults import DEFAULT_CLUSTER, TARGETS
+from mimo_gb10.files import Output
+from mimo_gb10.findings import Finding
+from mimo_gb10.launch import check
+from mimo_gb10.paths import RECIPES, names_in
+from mimo_gb10.report import Paint, findings_text
+from mimo_gb10.targets import file_name, renderer
+
+FOLDER = "tests/golden"
+
+
+def make() -> Mapping[str, Output]:
+    """Scripts, start order, plan and findings of every recipe."""
+    made: dict[str, Output] = {}
+    for name in names_in(RECIPES):
+        checked = check(name, DEFAULT_CLUSTER)
+        plan = checked.plan()
+        folder = f"{FOLDER}/{name}"
+        made[f"{folder}/findings.txt"] = Output(_findings(checked.findings))
+        made[f"{folder}/plan.json"] = Output(json.dumps(plan.as_dict(), indent=2) + "\n")
+        made[f"{folder}/start-order.txt"] = Output(start_order_text(plan))
+        for target in TARGETS:
+            render = renderer(target)
+            for rank in plan.ranks:
+                made[f"{folder}/{target}/{file_name(rank)}"] = Output(render(plan, rank), executable=True)
+    return made
+
+
+def _findings(findings: tuple[Finding, ...]) -> str:
+    return findings_text(findings, Paint(False))

@@ -1,0 +1,117 @@
+"""The page of each recipe: what it is, how well supported, its commands, choices and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from mimo_gb10.context import Context
+from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, TARGETS
+from mimo_gb10.explain import Choice, explain
+from mimo_gb10.files import Output
+from mimo_gb10.findings import Finding
+from mimo_gb10.launch import check
+from mimo_gb10.paths import RECIPES, names_in
+from mimo_gb10.plan import LaunchPlan
+from mimo_gb10.targets import renderer
+
+FOLDER = "docs/recipes"
+
+_MARK = "<!-- Made from configs/ by: make generate. Change the config, not this page. -->\n\n"
+_LEVELS = {
+    "checked": "**Checked**: every flag and variable against the release's sources. No run is known.",
+    "reported": "**Reported**: somebody published a run; what it shows stands under Evidence.",
+}
+
+
+def make() -> Mapping[str, Output]:
+    """One page per recipe, and their index."""
+    pages: dict[str, Output] = {}
+    rows = []
+    for name in names_in(RECIPES):
+        checked = check(name, DEFAULT_CLUSTER)
+        plan = checked.plan()
+        assert checked.context is not None
+        pages[f"{FOLDER}/{name}.md"] = Output(_page(checked.context, plan, checked.findings))
+        recipe = checked.context.recipe
+        default = " (default)" if name == DEFAULT_RECIPE else ""
+        rows.append([f"[{name}]({name}.md){default}", recipe.title, recipe.sglang, recipe.level])
+    table = _table(["Recipe", "Title", "SGLang", "Level"], rows)
+    levels = "".join(f"- {text}\n" for text in _LEVELS.values())
+    text = f"{_MARK}# Recipes\n\nA recipe says what to serve and how. It runs on any cluster file.\n\n{table}\n{levels}"
+    pages[f"{FOLDER}/index.md"] = Output(text)
+    return pages
+
+
+def _page(context: Context, plan: LaunchPlan, findings: Sequence[Finding]) -> str:
+    recipe = context.recipe
+    parts = [
+        f"{_MARK}# {recipe.title}\n",
+        f"{recipe.summary}\n",
+        f"{_LEVELS[recipe.level]}\n",
+        _table(
+            ["", ""],
+            [
+                ["Name", f"`{recipe.name}`"],
+                ["Model", context.model.title],
+                ["SGLang", recipe.sglang],
+                ["Image", f"`{recipe.image}`"],
+                ["Nodes", str(recipe.nodes)],
+            ],
+        ),
+        "## Evidence\n",
+        _evidence(context),
+        "## Findings\n",
+        _findings(findings),
+        "## Commands\n",
+        f"For the nodes of `{DEFAULT_CLUSTER}`. For your own: "
+        f"`python scripts/gen_launch.py {recipe.name} --cluster YOUR.yaml`. "
+        "Start ranks 1 to 3 first, then rank 0.\n",
+        *_commands(plan),
+        "## Choices\n",
+        _choices(explain(context, plan)),
+    ]
+    return "\n".join(parts)
+
+
+def _evidence(context: Context) -> str:
+    recipe = context.recipe
+    if not recipe.evidence:
+        return "None: not proven. Nobody is known to have run this recipe.\n"
+    return "".join(f"- <{item.link}>: {item.shows}\n" for item in recipe.evidence)
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return "None.\n"
+    rows = [[finding.severity.label, f"`{finding.code}`", finding.message, finding.help] for finding in findings]
+    return _table(["Severity", "Code", "What", "What to do"], rows)
+
+
+def _commands(plan: LaunchPlan) -> Iterable[str]:
+    for target, what in TARGETS.items():
+        render = renderer(target)
+        yield f"### {target}: {what}\n"
+        for rank in plan.ranks:
+            yield f"Rank {rank.rank}, on {rank.address}:\n"
+            yield f"```bash\n{render(plan, rank)}```\n"
+
+
+def _choices(choices: Sequence[Choice]) -> str:
+    rows = []
+    for choice in choices:
+        default = "" if choice.default is None else f"`{choice.default}`"
+        rows.append([f"`{choice.name}`", f"`{choice.value}`", default, choice.why, _code(choice.source)])
+    return _table(["Flag or variable", "Value", "SGLang's default", "Why", "Declared in"], rows)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(_cell(cell) for cell in line) + " |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,20 @@
+"""Where the checkout keeps things."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "configs"
+RECIPES = CONFIGS / "recipes"
+CLUSTERS = CONFIGS / "clusters"
+MODELS = CONFIGS / "models"
+RELEASES = CONFIGS / "releases"
+SCHEMAS = CONFIGS / "schema"
+DEFECTS = ROOT / "patches" / "defects.yaml"
+DOCS = ROOT / "docs"
+
+
+def names_in(folder: Path, suffix: str = ".yaml") -> list[str]:
+    """Names of the configs in a folder, without the suffix, sorted."""
+    return sorted(path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}"))

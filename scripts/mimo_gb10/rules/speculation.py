@@ -1,0 +1,165 @@
+"""Rules about speculative decoding with the model's own MTP layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mimo_gb10.context import Context
+from mimo_gb10.findings import Finding, error, warning
+from mimo_gb10.rules.base import Passage, Rule
+
+_ARGS = "sglang/srt/server_args.py"
+_SPEC = "sglang/srt/arg_groups/speculative_hook.py"
+_MTP_ALGORITHMS = ("EAGLE", "NEXTN")
+
+
+class DraftTokens(Rule):
+    """With topk 1, the number of draft tokens is the number of steps plus one.
+
+    A chain of n steps drafts n tokens beside the verified one. SGLang changes another number
+    silently but for a log line, so the launch would not be what the recipe says.
+    """
+
+    code = "speculative-draft-tokens"
+    passages = (Passage((_ARGS, _SPEC), r"speculative_num_draft_tokens is adjusted to speculative_num_steps \+ 1"),)
+
+    def check(self, context: Context) -> Iterator[Finding]:
+        """Compare steps and draft tokens."""
+        if context.speculative_algorithm not in _MTP_ALGORITHMS:
+            return
+        names = ("speculative-num-steps", "speculative-eagle-topk", "speculative-num-draft-tokens")
+        given = [name for name in names if context.is_given(name)]
+        if given and len(given) < len(names):
+            missing = ", ".join(name for name in names if name not in given)
+            yield error(
+                self.code,
+                f"of steps, topk and draft tokens only some are given; missing: {missing}",
+                "Give all three or none.",
+                context.flag_location(*given),
+                self.source(context),
+            )
+            return
+        steps, topk, tokens = (context.value(name) for name in names)
+        if topk == 1 and isinstance(steps, int) and tokens != steps + 1:
+            yield error(
+                self.code,
+                f"speculative-num-draft-tokens is {tokens}, but with topk 1 and {steps} steps it is {steps + 1}",
+                f"Write {steps + 1}.",
+                context.flag_location("speculative-num-draft-tokens"),
+                self.source(context),
+            )
+
+
+class NextnNeedsMultiLayer(Rule):
+    """NEXTN needs enable-multi-layer-eagle on this model.
+
+    SGLang switches multi-layer EAGLE on by itself for MiMo-V2 only where the algorithm reads EAGLE; the
+    alias NEXTN is resolved after that.
+    """
+
+    code = "nextn-multi-layer"
+    passages = (
+        Passage(
+            (_ARGS, "sglang/srt/arg_groups/model_overrides/mimo_v2.py", "sglang/srt/arg_groups/overrides.py"),
+            r"Enable multi-layer EAGLE speculative decoding for MiMoV2 model",
+        ),
+    )
+
+    def check(self, context: Context) -> Iterator[Finding]:
+        """NEXTN without the switch."""
+        if (
+            context.speculative_algorithm == "NEXTN"
+            and context.model.architecture.startswith("MiMoV2")
+            and context.value("enable-multi-layer-eagle") is not True
+        ):
+            yield error(
+                self.code,
+                "NEXTN without enable-multi-layer-eagle uses one MTP layer in place of the model's three",
+                "Add enable-multi-layer-eagle: true, or write EAGLE.",
+                context.flag_location("speculative-algorithm"),
+                self.source(context),
+            )
+
+
+class MtpOnTriton(Rule):
+    """MTP with the triton attention backend crashes up to 0.5.22 and is not proven after that.
+
+    The draft-extend CUDA graph gets no sliding-window indices, so every rank dies while capturing it: seen
+    on two GPUs with 0.5.11 and 0.5.17 and a tiny model, and reported upstream (sglang issue 24481). With
+    the graphs off, 0.5.17 came up and died within seconds under load. 0.5.23 fills the indices; nobody is known to
+    have run it on GB10.
+    """
+
+    code = "mtp-triton"
+    passages = (
+        Passage(
+            ("sglang/srt/layers/attention/triton_backend.py",),
+            r"window_kv_indices=None,|^\s+window_kv_indices = None",
+            last="0.5.22",
+        ),
+        Passage(
+            ("sglang/srt/layers/attention/triton_backend.py",),
+            r"window_kv_indices=self\.cuda_graph_window_kv_indices if swa else None",
+            first="0.5.23",
+        ),
+    )
+
+    def check(self, context: Context) -> Iterator[Finding]:
+        """MTP on a sliding-window model with triton."""
+        if context.speculative_algorithm not in _MTP_ALGORITHMS or not context.model.architecture.startswith("MiMoV2"):
+            return
+        draft = context.value("speculative-draft-attention-backend", context.attention_backend)
+        if "triton" not in (context.attention_backend, draft):
+            return
+        place = context.flag_location("speculative-algorithm")
+        source = self.source(context)
+        if context.release.is_from("0.5.23"):
+            yield warning(
+                self.code,
+                "MTP with the triton backend is not proven on this release: its source fills the buffers "
+                "whose lack crashes releases up to 0.5.22, but no run is known",
+                "Seen to fail: 0.5.11 and 0.5.17 die at graph capture; 0.5.17 with graphs off dies under load. "
+                "To serve tonight use gb10x4-omni.",
+                place,
+                source,
+            )
+        elif context.decode_graphs_off:
+            yield warning(
+                self.code,
+                "MTP with the triton backend and graphs off was seen to die under load (0.5.17), "
+                f"and {context.release.version} itself warns of wrong results there",
+                "Leave MTP out, or use 0.5.23.",
+                place,
+                source,
+            )
+        else:
+            yield error(
+                self.code,
+                f"MTP with the triton backend dies at graph capture in SGLang {context.release.version}",
+                "Leave MTP out, or use 0.5.23. Switching the decode graphs off starts, but was seen to die under load.",
+                place,
+                source,
+            )
+
+
+class SpecVariableAlone(Rule):
+    """A speculative variable does nothing without a speculative algorithm.
+
+    SGLANG_ENABLE_SPEC_V2 chooses between two schedulers for speculative decoding. It does not switch speculation on,
+    and from 0.5.11 its default is what the cards set.
+    """
+
+    code = "spec-variable-alone"
+    passages = (Passage(("sglang/srt/environ.py",), r"^\s+SGLANG_ENABLE_SPEC_V2\s*="),)
+
+    def check(self, context: Context) -> Iterator[Finding]:
+        """The variable without the flags."""
+        name = "SGLANG_ENABLE_SPEC_V2"
+        if context.recipe.env.get(name) is not None and context.speculative_algorithm is None:
+            yield warning(
+                self.code,
+                f"{name} is set, but no speculative-* flag: MTP is off and the variable has nothing to act on",
+                "Remove the variable. MTP needs the flags of the recipe gb10x4-mtp.",
+                context.env_location(name),
+                self.source(context),
+            )

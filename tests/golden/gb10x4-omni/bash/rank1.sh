@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# MiMo-V2.5 omni on four GB10
+# Recipe gb10x4-omni, cluster example-4x-gb10, SGLang 0.5.11.
+# Rank 1 of 4, a worker, on 192.168.100.11. Start it before the head, rank 0.
+set -euo pipefail
+
+export SGLANG_HOST_IP=192.168.100.11
+export NCCL_SOCKET_IFNAME=enP2p1s0f0np0
+export GLOO_SOCKET_IFNAME=enP2p1s0f0np0
+export NCCL_IB_HCA=rocep1s0f0,roceP2p1s0f0
+export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
+export TORCH_CUDA_ARCH_LIST=12.1a
+export OMP_NUM_THREADS=4
+export MKL_NUM_THREADS=4
+export NCCL_IGNORE_CPU_AFFINITY=1
+export NCCL_CUMEM_ENABLE=0
+
+exec python3 -m sglang.launch_server \
+  --model-path /models/mimo-v2.5 \
+  --nnodes 4 \
+  --node-rank 1 \
+  --dist-init-addr 192.168.100.10:29500 \
+  --trust-remote-code \
+  --tensor-parallel-size 4 \
+  --attention-backend triton \
+  --mm-attention-backend triton_attn \
+  --quantization fp8 \
+  --kv-cache-dtype fp8_e4m3 \
+  --mem-fraction-static 0.8 \
+  --max-running-requests 24 \
+  --chunked-prefill-size 8192 \
+  --max-prefill-tokens 8192 \
+  --swa-full-tokens-ratio 0.3 \
+  --reasoning-parser qwen3 \
+  --tool-call-parser mimo \
+  --schedule-policy lpm \
+  --host 0.0.0.0 \
+  --port 30000

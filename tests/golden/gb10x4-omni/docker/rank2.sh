@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# MiMo-V2.5 omni on four GB10
+# Recipe gb10x4-omni, cluster example-4x-gb10, SGLang 0.5.11.
+# Rank 2 of 4, a worker, on 192.168.100.12. Start it before the head, rank 0.
+set -euo pipefail
+
+exec docker run \
+  --rm \
+  --init \
+  --name=gb10x4-omni-rank2 \
+  --network=host \
+  --ipc=host \
+  --gpus=all \
+  --ulimit=memlock=-1 \
+  --ulimit=stack=67108864 \
+  --cap-add=IPC_LOCK \
+  --device=/dev/infiniband \
+  --shm-size=32g \
+  --mount=type=bind,source=/models/mimo-v2.5,target=/models/mimo-v2.5,readonly \
+  --env=SGLANG_HOST_IP=192.168.100.12 \
+  --env=NCCL_SOCKET_IFNAME=enP2p1s0f0np0 \
+  --env=GLOO_SOCKET_IFNAME=enP2p1s0f0np0 \
+  --env=NCCL_IB_HCA=rocep1s0f0,roceP2p1s0f0 \
+  --env=PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True \
+  --env=TORCH_CUDA_ARCH_LIST=12.1a \
+  --env=OMP_NUM_THREADS=4 \
+  --env=MKL_NUM_THREADS=4 \
+  --env=NCCL_IGNORE_CPU_AFFINITY=1 \
+  --env=NCCL_CUMEM_ENABLE=0 \
+  lmsysorg/sglang:v0.5.11-cu130@sha256:061fb71f838e82000a1768c159654d526c2f17ebe751c21e7fc48ca53c8ef975 \
+  python3 -m sglang.launch_server \
+    --model-path /models/mimo-v2.5 \
+    --nnodes 4 \
+    --node-rank 2 \
+    --dist-init-addr 192.168.100.10:29500 \
+    --trust-remote-code \
+    --tensor-parallel-size 4 \
+    --attention-backend triton \
+    --mm-attention-backend triton_attn \
+    --quantization fp8 \
+    --kv-cache-dtype fp8_e4m3 \
+    --mem-fraction-static 0.8 \
+    --max-running-requests 24 \
+    --chunked-prefill-size 8192 \
+    --max-prefill-tokens 8192 \
+    --swa-full-tokens-ratio 0.3 \
+    --reasoning-parser qwen3 \
+    --tool-call-parser mimo \
+    --schedule-policy lpm \
+    --host 0.0.0.0 \
+    --port 30000

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# MiMo-V2.5 on four GB10, as the post published it
+# Recipe gb10x4-post, cluster example-4x-gb10, SGLang 0.5.11.
+# Rank 0 of 4, the head, on 192.168.100.10. Start it last, after ranks 1 to 3.
+set -euo pipefail
+
+export NCCL_SOCKET_IFNAME=enP2p1s0f0np0
+export GLOO_SOCKET_IFNAME=enP2p1s0f0np0
+export NCCL_IB_HCA=rocep1s0f0,roceP2p1s0f0
+export SGLANG_ENABLE_SPEC_V2=True
+export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
+export TORCH_CUDA_ARCH_LIST=12.1a
+export OMP_NUM_THREADS=4
+export MKL_NUM_THREADS=4
+export TORCH_NUM_THREADS=4
+export NCCL_IGNORE_CPU_AFFINITY=1
+export NCCL_IB_DISABLE=0
+export NCCL_CUMEM_ENABLE=0
+export TP_SOCKET_IFNAME=enP2p1s0f0np0
+export VLLM_HOST_IP=192.168.100.10
+
+exec python3 -m sglang.launch_server \
+  --model-path /models/mimo-v2.5 \
+  --nnodes 4 \
+  --node-rank 0 \
+  --dist-init-addr 192.168.100.10:29500 \
+  --trust-remote-code \
+  --tensor-parallel-size 4 \
+  --attention-backend triton \
+  --mm-attention-backend triton_attn \
+  --moe-runner-backend auto \
+  --quantization fp8 \
+  --kv-cache-dtype fp8_e4m3 \
+  --mem-fraction-static 0.83 \
+  --max-running-requests 24 \
+  --chunked-prefill-size 8192 \
+  --max-prefill-tokens 8192 \
+  --swa-full-tokens-ratio 0.3 \
+  --reasoning-parser qwen3 \
+  --tool-call-parser mimo \
+  --schedule-policy lpm \
+  --host 0.0.0.0 \
+  --port 30000
