@@ -36,8 +36,10 @@ class Context:
         found = {}
         for name, value in self.recipe.flags.items():
             flag = self.release.flag(name)
-            if flag is not None and not (flag.is_switch and value is False):
-                found[flag.dest] = (name, value)
+            if flag is None or (flag.is_switch and value is False and not flag.can_be_negated):
+                continue
+            negated = flag.can_be_negated and name.startswith("no-")
+            found[flag.dest] = (name, not value if negated else value)
         return found
 
     def is_given(self, option: str) -> bool:

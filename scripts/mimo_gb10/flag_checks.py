@@ -233,7 +233,7 @@ def _check_item(flag: Flag, name: str, value: Any, place: Location) -> Iterator[
         if flag.choices is None or str(value) not in flag.choices:
             yield error("flag-type", f"'{name}' is the number {shown}, not text", remedy, place, flag.source)
             return
-    if flag.type == "loads" or flag.type == "json.loads":
+    if flag.type == "json.loads":
         try:
             json.loads(str(value))
         except json.JSONDecodeError as problem:

@@ -13,6 +13,7 @@ from mimo_gb10.cluster import with_port
 from mimo_gb10.context import Context
 from mimo_gb10.placeholders import fill
 from mimo_gb10.recipe import FlagValue
+from mimo_gb10.release import Flag
 
 COMMAND = ("python3", "-m", "sglang.launch_server")
 
@@ -108,7 +109,7 @@ def make_plan(context: Context) -> LaunchPlan:
             *_argument("--dist-init-addr", rendezvous),
         ]
         for name, value in recipe.flags.items():
-            argv += _flag_arguments(name, value, values)
+            argv += _flag_arguments(context.release.flag(name), name, value, values)
         argv += [*_argument("--host", cluster.serve_host), "--port", str(cluster.serve_port)]
         ranks.append(RankLaunch(rank, node.address, env, tuple(argv)))
     return LaunchPlan(
@@ -122,10 +123,12 @@ def make_plan(context: Context) -> LaunchPlan:
     )
 
 
-def _flag_arguments(name: str, value: FlagValue, values: Mapping[str, str]) -> Sequence[str]:
+def _flag_arguments(flag: Flag | None, name: str, value: FlagValue, values: Mapping[str, str]) -> Sequence[str]:
     option = f"--{name}"
     if value is False:
-        return ()
+        # Leaving a switch out is its default; only one with a --no- spelling can be turned off.
+        negation = f"--no-{name}"
+        return (negation,) if flag is not None and negation in flag.options else ()
     if value is True:
         return (option,)
     if isinstance(value, list):

@@ -57,6 +57,11 @@ class Flag:
         return self.nargs == 0
 
     @property
+    def can_be_negated(self) -> bool:
+        """Whether the switch has a second spelling, ``--no-...``, that turns it off."""
+        return self.action == "BooleanOptionalAction"
+
+    @property
     def name(self) -> str:
         """The first long spelling without dashes, as a recipe writes it."""
         return next(option for option in self.options if option.startswith("--"))[2:]

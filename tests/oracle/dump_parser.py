@@ -69,6 +69,7 @@ class StandInFinder:
 
     def exec_module(self, module: types.ModuleType) -> None:
         module.__path__ = []
+        module.__dict__["__version__"] = "0.0.0"
 
 
 def plain(value: Any) -> tuple[Any, bool]:

@@ -32,8 +32,8 @@ def container_name(plan: LaunchPlan, rank: RankLaunch) -> str:
 def mount(path: str) -> str:
     """A read-only bind mount of `path` at the same place; docker parses the value as one line of CSV."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(["type=bind", f"source={path}", f"target={path}", "readonly"])
-    return line.getvalue()
+    csv.writer(line).writerow(["type=bind", f"source={path}", f"target={path}", "readonly"])
+    return line.getvalue().removesuffix("\r\n")
 
 
 def render(plan: LaunchPlan, rank: RankLaunch) -> str:
