@@ -77,7 +77,7 @@ def test_mtp_with_triton_is_an_error_before_it_is_filled() -> None:
     ]
     checked = check("gb10x4-omni", DEFAULT_CLUSTER, block)
     assert checked.refused
-    assert ["mtp-triton"] == [found.code for found in checked.findings if found.severity is Severity.ERROR]
+    assert [found.code for found in checked.findings if found.severity is Severity.ERROR] == ["mtp-triton"]
     off = check("gb10x4-omni", DEFAULT_CLUSTER, [*block, "flags.disable-cuda-graph=true"])
     assert not off.refused
     assert "mtp-triton" in {found.code for found in off.findings}

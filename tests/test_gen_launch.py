@@ -120,7 +120,7 @@ def test_set_changes_the_launch() -> None:
     assert "export SGLANG_HOST_IP=fd00::13\n" in done.stdout
     assert "export NCCL_IB_HCA=mlx5_0,mlx5_1\n" in done.stdout
     assert "--dist-init-addr '[fd00::10]:29500'" in done.stdout
-    assert "--json-model-override-args '{\"a\": {\"b\": 1}}'" in done.stdout
+    assert '--json-model-override-args \'{"a": {"b": 1}}\'' in done.stdout
     assert "--log-level=-x" in done.stdout
 
 

@@ -16,7 +16,8 @@ from mimo_gb10.paths import ROOT
 _STUB = """#!{python} -IS
 import json, os, sys
 text = lambda value: value.decode("utf-8", "surrogateescape")
-seen = {{"argv": [os.path.basename(sys.argv[0]), *sys.argv[1:]], "env": {{text(k): text(v) for k, v in os.environb.items()}}}}
+env = {{text(name): text(value) for name, value in os.environb.items()}}
+seen = {{"argv": [os.path.basename(sys.argv[0]), *sys.argv[1:]], "env": env}}
 json.dump(seen, open(os.environ["STUB_OUT"], "w"))
 """
 

@@ -16,7 +16,7 @@ from mimo_gb10.targets import renderer
 
 FOLDER = "docs/recipes"
 
-_MARK = "<!-- Made from configs/ by: make generate. Change the config, not this page. -->\n\n"
+_MARK = "<!-- Made from configs/ by: make generate. Change the config, not this page. -->\n"
 _LEVELS = {
     "checked": "**Checked**: every flag and variable against the release's sources. No run is known.",
     "reported": "**Reported**: somebody published a run; what it shows stands under Evidence.",
@@ -37,7 +37,7 @@ def make() -> Mapping[str, Output]:
         rows.append([f"[{name}]({name}.md){default}", recipe.title, recipe.sglang, recipe.level])
     table = _table(["Recipe", "Title", "SGLang", "Level"], rows)
     levels = "".join(f"- {text}\n" for text in _LEVELS.values())
-    text = f"{_MARK}# Recipes\n\nA recipe says what to serve and how. It runs on any cluster file.\n\n{table}\n{levels}"
+    text = f"# Recipes\n\n{_MARK}\nA recipe says what to serve and how. It runs on any cluster file.\n\n{table}\n{levels}"
     pages[f"{FOLDER}/index.md"] = Output(text)
     return pages
 
@@ -45,19 +45,11 @@ def make() -> Mapping[str, Output]:
 def _page(context: Context, plan: LaunchPlan, findings: Sequence[Finding]) -> str:
     recipe = context.recipe
     parts = [
-        f"{_MARK}# {recipe.title}\n",
+        f"# {recipe.title}\n\n{_MARK}",
         f"{recipe.summary}\n",
         f"{_LEVELS[recipe.level]}\n",
-        _table(
-            ["", ""],
-            [
-                ["Name", f"`{recipe.name}`"],
-                ["Model", context.model.title],
-                ["SGLang", recipe.sglang],
-                ["Image", f"`{recipe.image}`"],
-                ["Nodes", str(recipe.nodes)],
-            ],
-        ),
+        f"- Recipe: `{recipe.name}`\n- Model: {context.model.title}\n- SGLang: {recipe.sglang}\n"
+        f"- Image: `{recipe.image}`\n- Nodes: {recipe.nodes}\n",
         "## Evidence\n",
         _evidence(context),
         "## Findings\n",
@@ -83,8 +75,11 @@ def _evidence(context: Context) -> str:
 def _findings(findings: Sequence[Finding]) -> str:
     if not findings:
         return "None.\n"
-    rows = [[finding.severity.label, f"`{finding.code}`", finding.message, finding.help] for finding in findings]
-    return _table(["Severity", "Code", "What", "What to do"], rows)
+    lines = []
+    for finding in findings:
+        lines.append(f"- **{finding.severity.label}** `{finding.code}`: {finding.message}.")
+        lines[-1] += f" {finding.help}" if finding.help else ""
+    return "\n".join(lines) + "\n"
 
 
 def _commands(plan: LaunchPlan) -> Iterable[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mimo_gb10.rules.base import Passage, Rule
+from mimo_gb10.rules.base import Rule
 from mimo_gb10.rules.mends import DefectsKnown
 from mimo_gb10.rules.network import Addresses, GrpcPort, HostIpIsAddress, OneRdmaHalf, PortClash
 from mimo_gb10.rules.parallel import FusedQkvAttentionTp, NodeCount, TensorParallelFillsCluster
@@ -24,4 +24,4 @@ ALL_RULES: tuple[Rule, ...] = (
     DefectsKnown(),
 )
 
-__all__ = ["ALL_RULES", "Passage", "Rule"]
+__all__ = ["ALL_RULES", "Rule"]

@@ -4,32 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 from mimo_gb10.context import Context
 from mimo_gb10.findings import Finding
+from mimo_gb10.passage import Passage
 from mimo_gb10.release import in_range
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """Where upstream enforces a rule: a line of the wheel, found by what it says.
-
-    `scripts/generate.py releases` looks the passage up in each release and notes its line in the
-    catalog, so that a citation never goes stale.
-
-    Attributes:
-        files: Paths inside the wheel, tried in order: releases move code.
-        needle: A regular expression for one line.
-        first: First release that must hold it, or None.
-        last: Last release that must hold it, or None.
-    """
-
-    files: tuple[str, ...]
-    needle: str
-    first: str | None = None
-    last: str | None = None
 
 
 class Rule(ABC):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from mimo_gb10.context import Context
 from mimo_gb10.findings import Finding, error, warning
-from mimo_gb10.rules.base import Passage, Rule
+from mimo_gb10.passage import Passage
+from mimo_gb10.rules.base import Rule
 
 _ARGS = "sglang/srt/server_args.py"
 _HOOKS = "sglang/srt/arg_groups"

@@ -1,0 +1,25 @@
+"""Upstream passages that a claim rests on, found by what they say instead of by a line number that goes stale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One line of a wheel, found by what it says.
+
+    `scripts/generate.py releases` looks the passage up in each release and notes its line in the
+    catalog, so that a citation never goes stale.
+
+    Attributes:
+        files: Paths inside the wheel, tried in order: releases move code.
+        needle: A regular expression for one line.
+        first: First release that must hold it, or None.
+        last: Last release that must hold it, or None.
+    """
+
+    files: tuple[str, ...]
+    needle: str
+    first: str | None = None
+    last: str | None = None
