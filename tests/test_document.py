@@ -30,8 +30,7 @@ def refusal(text: str | bytes) -> tuple[str, str]:
         ("1", 1), ("-7", -7), ("+3", 3), ("0", 0), ("0x1F", 31), ("1.5", 1.5), ("1.5e+3", 1500.0), ("-0.5", -0.5),
         ("true", True), ("False", False), ("null", None), ("~", None), ("", None),
         ("text", "text"), ("2026-11-23", "2026-11-23"), ("fp8_e4m3", "fp8_e4m3"), ("192.168.100.10", "192.168.100.10"),
-        ("12.1a", "12.1a"), ("roceP2p1s0f0", "roceP2p1s0f0"), ("1.2.3", "1.2.3"), ("n", "n"),
-        ("expandable_segments:True",) * 2,
+        ("12.1a", "12.1a"), ("roceP2p1s0f0", "roceP2p1s0f0"), ("1.2.3", "1.2.3"), ("expandable_segments:True",) * 2,
     ],
 )  # fmt: skip
 def test_scalars(text: str, value: Any) -> None:
@@ -41,7 +40,7 @@ def test_scalars(text: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["no", "Yes", "on", "OFF", "0755", "-012", "1e3", "1.5e3", "1_000", "12:30", "1:30.5", "0b101", "0o17", ".inf",
+    ["n", "Y", "no", "Yes", "on", "OFF", "0755", "-012", "1e3", "1.5e3", "1_000", "12:30", "1:30.5", "0b101", "0o17", ".inf",
      "-.INF", ".nan", "1" * 5000, "1.0e+999", "="],
 )  # fmt: skip
 def test_scalars_that_readers_disagree_about_are_refused(text: str) -> None:
@@ -70,7 +69,7 @@ def test_what_is_accepted_means_the_same_to_a_yaml_1_1_reader(text: str) -> None
 
 
 def test_positions() -> None:
-    document = read("a: 1\nb:\n  c: [x, {d: y}]\n")
+    document = read("a: 1\nb:\n  c: [x, {d: z}]\n")
     assert str(document.location(("a",))) == "a.yaml:1:4"
     assert str(document.location(("a",), key=True)) == "a.yaml:1:1"
     assert str(document.location(("b", "c", 1, "d"))) == "a.yaml:3:14"
@@ -100,7 +99,7 @@ def test_override() -> None:
         ("word", "yaml-top", "a.yaml:1:1"),
         ("a: 1\na: 2\n", "yaml-duplicate-key", "a.yaml:2:1"),
         ("a:\n\tb: 1\n", "yaml-tab", "a.yaml:2:1"),
-        ("a: [1\n", "yaml-syntax", "a.yaml:2:1"),
+        ("a: [1\n", "yaml-syntax", "a.yaml:1:4"),
         ("a: !!python/object:os.system x\n", "yaml-tag", "a.yaml:1:4"),
         ("a: 1\n---\nb: 2\n", "yaml-documents", "a.yaml:2:1"),
         ("a: *x\n", "yaml-alias", "a.yaml:1:4"),

@@ -11,6 +11,7 @@ from mimo_gb10.schema import check_schema
 from mimo_gb10.text.document import Document
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?\Z")
+_ZONE = re.compile(r"[A-Za-z0-9_.-]{1,15}\Z")
 _ALL_DIGITS = re.compile(r"[0-9.]+\Z")
 
 
@@ -92,11 +93,18 @@ def load_cluster(document: Document) -> Cluster:
 
 def is_ip(address: str) -> bool:
     """Whether `address` is a literal IPv4 or IPv6 address."""
+    return canonical_ip(address) is not None
+
+
+def canonical_ip(address: str) -> str | None:
+    """The one spelling of an IP address that others may spell otherwise, or None if it is none."""
+    host, percent, zone = address.partition("%")
+    if percent and not _ZONE.match(zone):
+        return None
     try:
-        ipaddress.ip_address(address)
+        return f"{ipaddress.ip_address(host)}{percent}{zone}"
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def is_host(address: str) -> bool:

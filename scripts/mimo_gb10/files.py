@@ -31,10 +31,12 @@ def write_files(folder: Path, outputs: Mapping[str, Output]) -> None:
     Raises:
         Refused: If the folder or a file cannot be written; nothing is left behind.
     """
-    made_folder = not folder.exists()
+    made: list[Path] = []
     waiting: list[tuple[Path, Path]] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+            missing.mkdir()
+            made.append(missing)
         for name, output in outputs.items():
             handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
             waiting.append((Path(temporary), folder / name))
@@ -49,9 +51,9 @@ def write_files(folder: Path, outputs: Mapping[str, Output]) -> None:
     except OSError as problem:
         for temporary_path, _ in waiting:
             temporary_path.unlink(missing_ok=True)
-        if made_folder:
+        for missing in reversed(made):
             with contextlib.suppress(OSError):
-                folder.rmdir()
+                missing.rmdir()
         reason = problem.strerror or type(problem).__name__
         raise Refused(
             [

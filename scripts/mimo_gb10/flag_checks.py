@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from mimo_gb10.argument_types import convert
 from mimo_gb10.context import Context
 from mimo_gb10.findings import Finding, Location, error, note, warning
 from mimo_gb10.placeholders import PLACEHOLDERS, names_used
@@ -43,7 +44,11 @@ MISTAKEN_VARIABLES = {
 
 _SECRET_FLAG = re.compile(r"(?:^|-)(?:api-key|password)$")
 _SECRET_VARIABLE = re.compile(r"(?:^|_)(?:API_KEY|TOKEN|PASSWORD|SECRET|SECRET_KEY|ACCESS_KEY)$")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Line ends and other controls, and what shows text in another order than it is read, or not at all.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+# A file with more unknown names than this is another kind of file; looking for near names costs time.
+_MOST_SUGGESTIONS = 20
 
 _TRUE_WORDS = ("true", "1", "yes", "y")
 _FALSE_WORDS = ("false", "0", "no", "n")
@@ -58,12 +63,14 @@ def check_flags(context: Context) -> Iterator[Finding]:
     """Findings about the recipe's flags."""
     recipe, release = context.recipe, context.release
     first_for_dest: dict[str, str] = {}
+    unknown = 0
     for name, value in recipe.flags.items():
         key_place = recipe.document.location(("flags", name), key=True)
         place = recipe.document.location(("flags", name))
         flag = release.flag(name)
         if flag is None:
-            yield _unknown_flag(release, name, key_place)
+            unknown += 1
+            yield _unknown_flag(release, name, key_place, suggest=unknown <= _MOST_SUGGESTIONS)
             continue
         owner = cluster_gives(release, flag)
         if owner is not None:
@@ -105,6 +112,7 @@ def check_flags(context: Context) -> Iterator[Finding]:
 def check_env(context: Context) -> Iterator[Finding]:
     """Findings about the recipe's environment variables."""
     recipe, release = context.recipe, context.release
+    unknown = 0
     for name, value in recipe.env.items():
         key_place = recipe.document.location(("env", name), key=True)
         place = recipe.document.location(("env", name))
@@ -141,7 +149,9 @@ def check_env(context: Context) -> Iterator[Finding]:
                 "Remove it.",
                 key_place,
             )
-        yield from _check_variable(release, name, value, key_place, place)
+        for found in check_variable(release, name, value, key_place, place, suggest=unknown < _MOST_SUGGESTIONS):
+            unknown += found.code == "env-unknown"
+            yield found
         yield from _check_text(value, f"env.{name}", place)
 
 
@@ -162,7 +172,7 @@ def check_why(recipe: Recipe) -> Iterator[Finding]:
                 yield note("why-missing", f"'{name}' has no reason", f"Add why.{name}: one line, with a source.", place)
 
 
-def _unknown_flag(release: Release, name: str, place: Location) -> Finding:
+def _unknown_flag(release: Release, name: str, place: Location, *, suggest: bool) -> Finding:
     starts = {release.by_option[option].name for option in release.by_option if option.startswith(f"--{name}")}
     if len(starts) == 1:
         return error(
@@ -171,6 +181,8 @@ def _unknown_flag(release: Release, name: str, place: Location) -> Finding:
             f"Write {starts.pop()}.",
             place,
         )
+    if not suggest:
+        return error("flag-unknown", f"SGLang {release.version} has no flag '{name}'", "", place)
     dashed = name.replace("_", "-")
     names = [option[2:] for option in release.by_option if option.startswith("--")]
     elsewhere = [version for version in known_releases() if load_release(version).flag(name) is not None]
@@ -233,13 +245,10 @@ def _check_item(flag: Flag, name: str, value: Any, place: Location) -> Iterator[
         if flag.choices is None or str(value) not in flag.choices:
             yield error("flag-type", f"'{name}' is the number {shown}, not text", remedy, place, flag.source)
             return
-    if flag.type == "json.loads":
-        try:
-            json.loads(str(value))
-        except json.JSONDecodeError as problem:
-            yield error(
-                "flag-type", f"'{name}' is not JSON: {problem.msg}", "Write JSON in single quotes.", place, flag.source
-            )
+    try:
+        convert(flag.type, str(value))
+    except ValueError as problem:
+        yield error("flag-type", f"'{name}' is not {problem}", "Correct the value.", place, flag.source)
     if flag.choices is not None and value not in flag.choices and str(value) not in map(str, flag.choices):
         choices = [str(choice) for choice in flag.choices]
         near = nearest(str(value), choices)
@@ -261,7 +270,10 @@ def _wanted(flag: Flag) -> str:
     return {"int": "a whole number", "float": "a number"}.get(flag.type or "", "text")
 
 
-def _check_variable(release: Release, name: str, value: str, key_place: Location, place: Location) -> Iterator[Finding]:
+def check_variable(
+    release: Release, name: str, value: str, key_place: Location, place: Location, *, suggest: bool = True
+) -> Iterator[Finding]:
+    """Findings about one variable: whether the release reads it, and whether it can read that value."""
     variable = release.environment.get(name)
     if name in MISTAKEN_VARIABLES and (variable is None or not variable.reads):
         yield warning(
@@ -292,7 +304,7 @@ def _check_variable(release: Release, name: str, value: str, key_place: Location
         elif name.startswith("VLLM_"):
             yield warning("env-not-read", f"SGLang {release.version} never reads '{name}'", "Remove it.", key_place)
         else:
-            known = [other for other, entry in release.environment.items() if entry.reads]
+            known = [other for other, entry in release.environment.items() if entry.reads] if suggest else []
             remedy = did_you_mean(name, known, "Remove it, or look it up in the release's catalog.")
             yield error("env-unknown", f"SGLang {release.version} has no variable '{name}'", remedy, key_place)
 

@@ -201,14 +201,19 @@ def _override(
         return [error("control-character", "the value is not UTF-8 text", "Correct it.", place)], recipe, cluster
     try:
         if section == "cluster":
-            path: NodePath = tuple(int(part) if part.isdecimal() else part for part in rest.split("."))
+            # No list has a billion items; a longer number is a key like any other.
+            path: NodePath = tuple(
+                int(part) if part.isascii() and part.isdecimal() and len(part) < 10 else part
+                for part in rest.split(".")
+            )
             return [], recipe, cluster and cluster.with_override(path, _yaml_value(raw, shown), shown)
         value = (None if raw == "null" else raw) if section == "env" else _flag_value(raw, shown)
         return [], recipe and recipe.with_override((section, rest), value, shown), cluster
     except Refused as refused:
         return list(refused.findings), recipe, cluster
     except KeyError as problem:
-        message = f"the cluster file has no place for {problem.args[0]!r} in '{rest}'"
+        owner = "cluster" if section == "cluster" else "recipe"
+        message = f"the {owner} has no place for {problem.args[0]!r} in '{rest}'"
         return [error("set-form", message, "Look at the file's keys.", place)], recipe, cluster
 
 
@@ -224,7 +229,12 @@ def _flag_value(raw: str, shown: str) -> Any:
 
 def _yaml_value(raw: str, shown: str) -> Any:
     try:
-        return parse_document(f"value: {raw}".encode(), shown).value["value"]
+        document = parse_document(f"value: {raw}".encode(), shown)
+        if len(document.value) > 1:
+            raise Refused(
+                [error("set-form", "an override is one value", "Set other keys one by one.", Location(shown))]
+            )
+        return document.value["value"]
     except Refused as refused:
         # Line and column count inside the argument and would only confuse.
         raise Refused(

@@ -15,11 +15,13 @@ class Passage:
     Attributes:
         files: Paths inside the wheel, tried in order: releases move code.
         needle: A regular expression for one line.
+        after: A regular expression for a line above it, usually the function that holds it; None for anywhere.
         first: First release that must hold it, or None.
         last: Last release that must hold it, or None.
     """
 
     files: tuple[str, ...]
     needle: str
+    after: str | None = None
     first: str | None = None
     last: str | None = None

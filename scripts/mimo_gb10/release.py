@@ -69,7 +69,8 @@ class Flag:
     @property
     def effective_default(self) -> Any:
         """The value SGLang starts from when the flag is not given."""
-        return self.fallback if self.default is None else self.default
+        # "==SUPPRESS==" is argparse's own mark for an option that leaves no trace when it is not given.
+        return self.fallback if self.default in (None, "==SUPPRESS==") else self.default
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ _STYLES = {
 }
 
 
+_LONGEST = 800
+
+
 class Paint:
     """Wraps text in terminal styles, or leaves it alone."""
 
@@ -52,7 +55,9 @@ def findings_text(findings: Iterable[Finding], paint: Paint) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with whatever could move the cursor or hide words shown escaped."""
+    """`text` with what could move the cursor or hide words escaped, and the middle of a very long one left out."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST * 2 // 3]} ... {text[-_LONGEST // 4 :]}"
     return "".join(ch if ch.isprintable() else ch.encode("unicode_escape", "replace").decode() for ch in text)
 
 

@@ -8,7 +8,9 @@ type beside it.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +18,8 @@ from mimo_gb10.findings import Finding, error
 from mimo_gb10.paths import SCHEMAS
 from mimo_gb10.text.document import Document, NodePath
 from mimo_gb10.text.suggest import did_you_mean
+
+_MERGE_KEY = "YAML 1.2 has no merge keys: write the keys out."
 
 _TYPE_NAMES = {
     "string": "text",
@@ -28,6 +32,10 @@ _TYPE_NAMES = {
 }
 
 
+MAX_FINDINGS = 200
+"""Nobody reads more of one file, and a hostile one would cost minutes."""
+
+
 @functools.cache
 def load_schema(name: str) -> Mapping[str, Any]:
     """The schema ``configs/schema/<name>.schema.json``."""
@@ -38,22 +46,40 @@ def load_schema(name: str) -> Mapping[str, Any]:
 @functools.cache
 def _validator(name: str) -> Any:
     # Imported late: jsonschema takes longer to import than all the rest of a run together.
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, ValidationError
     from jsonschema.validators import extend
 
     def is_integer(_checker: Any, value: Any) -> bool:
         # JSON Schema calls 4.0 an integer; a person who writes 4.0 nodes has made a mistake.
         return isinstance(value, int) and not isinstance(value, bool)
 
+    def pattern(_validator: Any, wanted: str, instance: Any, _schema: Any) -> Iterator[Any]:
+        # In JSON Schema $ is the end of the text; Python's also matches in front of a last newline.
+        if isinstance(instance, str) and not re.search(re.sub(r"\$\Z", r"\\Z", wanted), instance):
+            yield ValidationError("does not match")
+
+    def unique(_validator: Any, wanted: bool, instance: Any, _schema: Any) -> Iterator[Any]:
+        # The library compares every pair; a file of many mappings would take minutes.
+        if wanted and isinstance(instance, list) and len({repr(item) for item in instance}) < len(instance):
+            yield ValidationError("has repeated items")
+
     checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
-    return extend(Draft202012Validator, type_checker=checker)(load_schema(name))  # type: ignore[no-untyped-call]
+    rules = {"pattern": pattern, "uniqueItems": unique}
+    made = extend(Draft202012Validator, validators=rules, type_checker=checker)  # type: ignore[no-untyped-call]
+    return made(load_schema(name))
 
 
 def check_schema(document: Document, name: str) -> list[Finding]:
     """Findings for every way in which the document breaks the schema `name`."""
     found: list[Finding] = []
     for problem in _validator(name).iter_errors(document.value):
-        found.extend(_findings(document, problem))
+        found.extend(itertools.islice(_findings(document, problem), MAX_FINDINGS))
+        if len(found) >= MAX_FINDINGS:
+            remedy = "Correct these first; more may follow."
+            found.append(
+                error("too-many", f"the file has {len(found)} mistakes or more", remedy, document.location(()))
+            )
+            break
     return found
 
 
@@ -67,7 +93,7 @@ def _findings(document: Document, problem: Any) -> Iterator[Finding]:
         known = list(problem.schema.get("properties", {}))
         for key in instance:
             if key not in known:
-                remedy = "YAML 1.2 has no merge keys: write the keys out." if key == "<<" else ""
+                remedy = _MERGE_KEY if key == "<<" else ""
                 remedy = remedy or did_you_mean(key, known, f"Known here: {', '.join(known)}.")
                 place = document.location((*path, key), key=True)
                 yield error("key-unknown", f"unknown key {_quoted(key)}{_under(path)}", remedy, place)
@@ -80,7 +106,7 @@ def _findings(document: Document, problem: Any) -> Iterator[Finding]:
                 )
     elif "propertyNames" in problem.absolute_schema_path:
         place = document.location((*path, instance), key=True) if isinstance(instance, str) else here
-        remedy = help_text
+        remedy = _MERGE_KEY if instance == "<<" else help_text
         yield error("key-name", f"{_quoted(instance)} is not a name that can stand{_under(path)}", remedy, place)
     elif rule == "type":
         wanted = problem.validator_value

@@ -11,8 +11,8 @@ only those named in `STUBS`; the output lists which of them were asked for.
 from __future__ import annotations
 
 import argparse
+import importlib.abc
 import importlib.machinery
-import importlib.util
 import json
 import sys
 import tempfile
@@ -50,7 +50,7 @@ class StandIn(types.ModuleType):
         return Anything()
 
 
-class StandInFinder:
+class StandInFinder(importlib.abc.Loader):
     """Finds a stand-in for each package of `STUBS` that is not installed."""
 
     def __init__(self) -> None:
@@ -116,21 +116,38 @@ def describe(parser: argparse.ArgumentParser, action: argparse.Action) -> dict[s
     }
 
 
+def variables() -> list[dict[str, Any]]:
+    """The environment variables that the release declares."""
+    from sglang.srt.environ import EnvField, Envs  # type: ignore[import-not-found]
+
+    found = []
+    for name, declared in vars(Envs).items():
+        if isinstance(declared, EnvField):
+            default, literal = plain(declared.default)
+            if callable(declared.default):
+                default, literal = plain(declared.default())
+            kinds = [kind.__name__ for kind in type(declared).__mro__ if EnvField in kind.__bases__]
+            kind = kinds[0].removeprefix("Env").lower()
+            found.append({"name": name, "type": kind, "default": default, "default_is_literal": literal})
+    return found
+
+
 def main() -> int:
     wheel = Path(sys.argv[1])
     finder = StandInFinder()
-    sys.meta_path.append(finder)  # type: ignore[arg-type]
+    sys.meta_path.append(finder)
     with tempfile.TemporaryDirectory() as folder:
         if wheel.is_file():
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(folder, [name for name in archive.namelist() if not name.endswith(".so")])
         sys.path.insert(0, folder if wheel.is_file() else str(wheel))
-        from sglang.srt.server_args import ServerArgs
+        from sglang.srt.server_args import ServerArgs  # type: ignore[import-not-found]
 
         parser = argparse.ArgumentParser(prog="sglang serve")
         ServerArgs.add_cli_args(parser)
         actions = [describe(parser, action) for action in parser._actions]
-    json.dump({"stubbed": sorted(finder.used), "actions": actions}, sys.stdout, indent=1)
+        declared = variables()
+    json.dump({"stubbed": sorted(finder.used), "actions": actions, "environment": declared}, sys.stdout, indent=1)
     return 0
 
 

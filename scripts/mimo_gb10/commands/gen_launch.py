@@ -34,6 +34,8 @@ def _gen_launch(options: argparse.Namespace, out: TextIO) -> int:
     if options.new_cluster is not None:
         return _new_cluster(options.new_cluster, out)
     checked = check(options.recipe, options.cluster, options.overrides, strict=options.strict)
+    if checked.context is not None:
+        _refuse_unknown_rank(len(checked.context.cluster.nodes), options.rank)
     if options.check:
         return _check(options, checked, out)
     cli.show(checked.findings, no_color=options.no_color)
@@ -64,13 +66,13 @@ def _gen_launch(options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _chosen_ranks(plan: LaunchPlan, rank: int | None) -> Sequence[RankLaunch]:
-    if rank is None:
-        return plan.ranks
-    if 0 <= rank < len(plan.ranks):
-        return [plan.ranks[rank]]
-    last = len(plan.ranks) - 1
-    remedy = f"Ranks are 0 to {last}." if last else "There is only rank 0."
-    raise Refused([error("rank-unknown", f"there is no rank {rank}", remedy, Location("--rank"))])
+    return plan.ranks if rank is None else [plan.ranks[rank]]
+
+
+def _refuse_unknown_rank(count: int, rank: int | None) -> None:
+    if rank is not None and not 0 <= rank < count:
+        remedy = f"Ranks are 0 to {count - 1}." if count > 1 else "There is only rank 0."
+        raise Refused([error("rank-unknown", f"there is no rank {rank}", remedy, Location("--rank"))])
 
 
 def _print(plan: LaunchPlan, ranks: Sequence[RankLaunch], options: argparse.Namespace, out: TextIO) -> None:

@@ -14,6 +14,7 @@ from mimo_gb10.findings import Finding, Location, Refused, error, has_errors, wo
 from mimo_gb10.generate import stale, write
 from mimo_gb10.paths import RELEASES, ROOT
 from mimo_gb10.release import known_releases
+from mimo_gb10.rules import ALL_RULES
 
 
 def generate(options: argparse.Namespace, out: TextIO) -> int:
@@ -34,12 +35,13 @@ def generate(options: argparse.Namespace, out: TextIO) -> int:
 def generate_releases(options: argparse.Namespace, out: TextIO) -> int:
     """Extract release catalogs from their wheels, and write or compare them; returns the exit code."""
     versions = options.versions or ([] if options.add else known_releases())
+    passages = {rule.code: rule.passages for rule in ALL_RULES}
     findings: list[Finding] = []
     for version in [*versions, *([options.add] if options.add else [])]:
         path = RELEASES / f"sglang-{version}.json"
         sys.stderr.write(f"sglang {version}: extracting\n")
         try:
-            made = catalog.extract_release(version, options.cache, path)
+            made = catalog.extract_release(version, options.cache, path, passages)
         except EnvironmentProblem as problem:
             cli.show(problem.findings, no_color=options.no_color)
             return cli.ENVIRONMENT

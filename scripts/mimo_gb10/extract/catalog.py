@@ -5,19 +5,21 @@ from __future__ import annotations
 import gc
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..findings import Finding, Refused, error, warning
-from .environment import Environment, prefix_as_json, read_environment, variable_as_json
-from .evaluate import Evaluator
-from .flags import Flag, flag_as_json, flag_sort_key, read_flags
-from .modules import Modules
-from .values import Unresolved
-from .wheel import Wheel, fetch
+from mimo_gb10.extract.environment import Environment, prefix_as_json, read_environment, variable_as_json
+from mimo_gb10.extract.evaluate import Evaluator
+from mimo_gb10.extract.flags import Flag, flag_as_json, flag_sort_key, read_flags
+from mimo_gb10.extract.modules import Modules
+from mimo_gb10.extract.passages import locate
+from mimo_gb10.extract.values import Unresolved
+from mimo_gb10.extract.wheel import Wheel, fetch
+from mimo_gb10.findings import Finding, Refused, error, warning
+from mimo_gb10.passage import Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Catalog:
         flags: All flags, sorted by destination.
         environment: All environment variables, sorted by name.
         findings: What could not be computed; empty when the catalog is complete.
+        passages: Upstream ``file:line`` that a rule rests on, by the rule's code.
     """
 
     release: str
@@ -39,6 +42,7 @@ class Catalog:
     flags: tuple[Flag, ...]
     environment: Environment
     findings: tuple[Finding, ...]
+    passages: Mapping[str, str] = field(default_factory=dict)
 
     def as_json_text(self) -> str:
         """The file's text: one flag or variable a line, its source alone on the next."""
@@ -48,7 +52,12 @@ class Catalog:
         rules = ((prefix_as_json(rule), rule.source) for rule in self.environment.prefixes)
         lines += [' "environment_prefixes": [', *_entries(rules), " ],"]
         variables = ((variable_as_json(variable), variable.source) for variable in self.environment.variables)
-        lines += [' "environment": [', *_entries(variables), " ]", "}"]
+        lines += [' "environment": [', *_entries(variables), " ],"]
+        lines += [
+            ' "passages": {',
+            ",\n".join(f"  {_json(code)}: {_json(place)}" for code, place in self.passages.items()),
+        ]
+        lines += [" }", "}"]
         return "\n".join(lines) + "\n"
 
 
@@ -90,13 +99,19 @@ def build_from(modules: Modules, release: str, wheel_file: str, sha256: str) -> 
     return Catalog(release, wheel_file, sha256, flags, environment, tuple(findings))
 
 
-def extract_release(release: str, cache_dir: Path | None = None, committed: Path | None = None) -> Catalog:
+def extract_release(
+    release: str,
+    cache_dir: Path | None = None,
+    committed: Path | None = None,
+    passages: Mapping[str, Sequence[Passage]] | None = None,
+) -> Catalog:
     """Download a release's wheel and extract its catalog.
 
     Args:
         release: The SGLang version, for example ``0.5.23``.
         cache_dir: Where wheels are kept; the user's cache folder when None.
         committed: The committed catalog of this release; when the file exists, the wheel must have its sha256.
+        passages: The upstream passages that the rules rest on, by the rule's code.
 
     Returns:
         The catalog; what could not be computed is in its findings.
@@ -107,7 +122,10 @@ def extract_release(release: str, cache_dir: Path | None = None, committed: Path
     """
     if not re.fullmatch(r"\d+(?:\.\d+)*(?:(?:a|b|rc|\.post|\.dev)\d+)*", release):
         raise Refused([error("release-name", f"{release!r} is not a version", "give one such as 0.5.23")])
-    return build(fetch(release, cache_dir, committed_sha256(committed)))
+    wheel = fetch(release, cache_dir, committed_sha256(committed))
+    made = build(wheel)
+    places, problems = locate(lambda path: wheel.read(path) if path in wheel.members else None, release, passages or {})
+    return replace(made, passages=places, findings=(*made.findings, *problems))
 
 
 def committed_sha256(committed: Path | None) -> str | None:

@@ -16,9 +16,9 @@ import builtins
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from . import library
-from .modules import Module, Modules, blocks, touched, touching
-from .values import (
+from mimo_gb10.extract import library
+from mimo_gb10.extract.modules import Module, Modules, blocks, touched, touching
+from mimo_gb10.extract.values import (
     ClassRef,
     EnumMember,
     External,
@@ -111,6 +111,8 @@ class Evaluator:
         value = self._global(self.modules.get(module), name)
         if value is _MISSING:
             raise Unresolved(f"{module} binds no name {name}")
+        if isinstance(value, Unknown):
+            raise Unresolved(value.reason)
         return value
 
     def _global(self, module: Module, name: str) -> Value:
@@ -174,6 +176,12 @@ class Evaluator:
 
     def lookup(self, frame: Frame, name: str) -> Value:
         """The value of a name as code in `frame` sees it. Raises `Unresolved`."""
+        value = self._lookup(frame, name)
+        if isinstance(value, Unknown):
+            raise Unresolved(value.reason)
+        return value
+
+    def _lookup(self, frame: Frame, name: str) -> Value:
         scope: Frame | None = frame
         while scope is not None:
             if name in scope.names:
@@ -252,7 +260,9 @@ class Evaluator:
         key = (cls.node, name)
         if key in self._class_names:
             return self._class_names[key]
-        index = self._class_index.setdefault(cls.node, touching(cls.node.body))
+        if cls.node not in self._class_index:
+            self._class_index[cls.node] = touching(cls.node.body)
+        index = self._class_index[cls.node]
         if name not in index or key in self._busy:
             return _MISSING
         self._busy.add(key)
@@ -345,12 +355,13 @@ class Evaluator:
 
     def truth(self, value: Value) -> bool:
         """Whether a value counts as true. Raises `Unresolved` for what only run time knows."""
-        if isinstance(value, (Unknown, ClassRef, FunctionRef, TypeExpr, type, Method, Record)):
+        if isinstance(value, Unknown):
+            self.problems.append(f"taken as true: {value.reason}")
+            return True
+        if isinstance(value, (ClassRef, FunctionRef, TypeExpr, type, Method, Record)):
             return True
         if isinstance(value, EnumMember):
             return bool(value.value)
-        if isinstance(value, External) and value.name == "typing.TYPE_CHECKING":
-            return False
         if isinstance(value, _PLAIN):
             return bool(value)
         if isinstance(value, External) and library.is_standard_function(value.name):
@@ -395,7 +406,7 @@ class Evaluator:
                 full = library.canonical(f"{owner.name}.{name}")
                 if self.modules.is_package(full):
                     return self._module(full)
-                return External(full)
+                return library.KNOWN[full] if full in library.KNOWN else External(full)
             case ClassRef():
                 return self.class_attribute(owner, name)
             case Record():
@@ -528,18 +539,22 @@ class Evaluator:
     def _holds(self, op: ast.cmpop, left: Value, right: Value) -> bool:
         if isinstance(op, (ast.Is, ast.IsNot)):
             same = left is right or (isinstance(left, External) and left == right)
+            if not same and (library.is_opaque(left) or library.is_opaque(right)):
+                raise Unresolved(f"whether {_show(left)} is {_show(right)} is only known at run time")
             return same is isinstance(op, ast.Is)
         for value in (left, right):
             if isinstance(value, Unknown):
                 raise Unresolved(value.reason)
+        if isinstance(op, (ast.In, ast.NotIn)) and right in (External("sys.modules"), External("os.environ")):
+            return isinstance(op, ast.NotIn)
+        if left == External("sys.version_info"):
+            left = (3, 12)
+        if library.is_opaque(left) or library.is_opaque(right):
+            raise Unresolved(f"comparing {_show(left)} with {_show(right)} needs run time")
         if isinstance(op, (ast.In, ast.NotIn)):
-            if right == External("sys.modules") or right == External("os.environ"):
-                return isinstance(op, ast.NotIn)
             return (left in self.iterate(right)) is isinstance(op, ast.In)
         if isinstance(op, (ast.Eq, ast.NotEq)):
             return bool(_bare(left) == _bare(right)) is isinstance(op, ast.Eq)
-        if left == External("sys.version_info"):
-            left = (3, 12)
         return bool(_checked(_ORDER[type(op)], _bare(left), _bare(right)))
 
     def _choice(self, frame: Frame, node: ast.IfExp) -> Value:
@@ -548,6 +563,8 @@ class Evaluator:
 
     def _subscript(self, frame: Frame, node: ast.Subscript) -> Value:
         owner = self.evaluate(frame, node.value)
+        if isinstance(owner, ClassRef) and self.is_enum(owner):
+            return self.class_attribute(owner, str(self.evaluate(frame, node.slice)))
         if _is_type(owner):
             parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
             literal = owner == External("typing.Literal")
@@ -556,8 +573,6 @@ class Evaluator:
             bounds = [None if part is None else self.evaluate(frame, part) for part in _slice_parts(node.slice)]
             return _checked(operator.getitem, owner, slice(*bounds))
         key = self.evaluate(frame, node.slice)
-        if isinstance(owner, ClassRef) and self.is_enum(owner):
-            return self.class_attribute(owner, str(key))
         if not isinstance(owner, _PLAIN):
             raise Unresolved(f"{ast.unparse(node)} is only known at run time")
         return _checked(operator.getitem, owner, key)
@@ -682,7 +697,8 @@ class Evaluator:
                     raise Unresolved(f"{function.__name__} of {_show(plain[0])} is only known at run time")
                 if function is str:
                     plain = [_bare(arg) for arg in plain]
-                return _checked(function, *plain, **kwargs)
+                result = _checked(function, *plain, **kwargs)
+                return list(result) if function in (enumerate, zip) else result
         raise Unresolved(f"calling {_show(function)} is not evaluated")
 
     def _member(self, cls: ClassRef, value: Value) -> Value:
@@ -826,10 +842,16 @@ class Evaluator:
                 frame.names[name] = value
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
                 items = self.iterate(value)
+                starred = [index for index, part in enumerate(parts) if isinstance(part, ast.Starred)]
+                if starred and len(items) >= len(parts) - 1:
+                    first, last = starred[0], len(items) - (len(parts) - starred[0] - 1)
+                    items = [*items[:first], items[first:last], *items[last:]]
                 if len(items) != len(parts):
                     raise Unresolved("a tuple of another length is unpacked")
                 for part, item in zip(parts, items, strict=True):
                     self._bind(frame, part, item)
+            case ast.Starred(value=part):
+                self._bind(frame, part, value)
             case ast.Subscript(value=node, slice=key):
                 owner = self.evaluate(frame, node)
                 if not isinstance(owner, (dict, list)):
@@ -869,9 +891,10 @@ class Evaluator:
                 return value
         if self.modules.is_package(f"{source}.{name}"):
             return self._module(f"{source}.{name}")
-        if self.modules.is_package(source):
+        if self.modules.is_package(source.partition(".")[0]):
             raise Unresolved(f"{source} binds no name {name}")
-        return External(library.canonical(f"{source}.{name}"))
+        full = library.canonical(f"{source}.{name}")
+        return library.KNOWN[full] if full in library.KNOWN else External(full)
 
 
 def _absolute(module: Module, statement: ast.ImportFrom) -> str:
@@ -888,7 +911,8 @@ def _is_class_variable(node: ast.expr) -> bool:
 
 def _is_type(value: Value) -> bool:
     if isinstance(value, External):
-        return value.name.startswith("typing.") or value.name[value.name.rfind(".") + 1 :][:1].isupper()
+        last = value.name.rpartition(".")[2]
+        return value.name.startswith("typing.") or (last[:1].isupper() and not last.isupper())
     return isinstance(value, (type, TypeExpr, ClassRef))
 
 

@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .deprecation import replacement, says_deprecated
-from .evaluate import Evaluator
-from .values import (
+from mimo_gb10.extract.deprecation import replacement, says_deprecated
+from mimo_gb10.extract.evaluate import Evaluator
+from mimo_gb10.extract.values import (
     ClassRef,
-    EnumMember,
     External,
     Frame,
     FunctionRef,
@@ -30,6 +29,7 @@ from .values import (
     Unknown,
     Unresolved,
     Value,
+    plain,
 )
 
 SERVER_ARGS = "sglang.srt.server_args"
@@ -131,7 +131,7 @@ def read_flags(run: Evaluator) -> Parser:
     fallbacks = _fallbacks(run, server_args)
     problems = list(run.problems)
     flags = list(_register(run, recorder.calls, fallbacks, problems))
-    return Parser(tuple(_with_alias_targets(flags)), tuple(problems))
+    return Parser(tuple(_with_alias_targets(flags)), tuple(dict.fromkeys(problems)))
 
 
 def _record(run: Evaluator, frame: Frame, node: ast.Call, owner: Value, name: str) -> Value:
@@ -191,16 +191,14 @@ def _register(
             problems.append(f"{call.names[0]} ({call.source}): {key}: {kwargs.pop(key).reason}")
         declared_action = kwargs.get("action")
         try:
+            if "action" in kwargs:
+                kwargs["action"] = _as_action(run, kwargs["action"])
             for key, convert in _CONVERSIONS.items():
-                if key in kwargs:
-                    kwargs[key] = convert(run, kwargs[key])
-            default_known = _settle(kwargs, "default", unresolved, call, problems)
-            _settle(kwargs, "const", unresolved, call, problems)
+                _settle(run, kwargs, key, convert, unresolved, call, problems)
             action = parser.add_argument(*call.names, **kwargs)
         except (Unresolved, TypeError, ValueError, argparse.ArgumentError) as problem:
             problems.append(f"{call.names[0]} ({call.source}): {problem}")
             continue
-        del default_known
         name = _action_name(action, declared_action)
         deprecated = says_deprecated(call.text, name)
         replaced_by = None
@@ -225,40 +223,24 @@ def _register(
         )
 
 
-def _settle(kwargs: dict[str, Any], key: str, unresolved: list[str], call: Declared, problems: list[str]) -> bool:
-    """Turn a value into plain data, or drop it and say so."""
+def _settle(
+    run: Evaluator,
+    kwargs: dict[str, Any],
+    key: str,
+    convert: Callable[[Evaluator, Value], Any],
+    unresolved: list[str],
+    call: Declared,
+    problems: list[str],
+) -> None:
+    """Turn one argument into what argparse takes, or drop it and say so."""
     if key not in kwargs:
-        return True
+        return
     try:
-        kwargs[key] = plain(kwargs[key])
+        kwargs[key] = convert(run, kwargs[key])
     except Unresolved as problem:
         del kwargs[key]
         unresolved.append(key)
         problems.append(f"{call.names[0]} ({call.source}): {key}: {problem.reason}")
-        return False
-    return True
-
-
-def plain(value: Value) -> Any:
-    """A value as JSON knows it. Raises `Unresolved` for what is not plain data."""
-    match value:
-        case EnumMember(value=inner):
-            return plain(inner)
-        case None | bool() | int() | str():
-            return value
-        case float() if value == value and abs(value) != float("inf"):
-            return value
-        case list() | tuple():
-            return [plain(item) for item in value]
-        case set() | frozenset():
-            return sorted((plain(item) for item in value), key=str)
-        case dict():
-            return {str(plain(key)): plain(item) for key, item in value.items()}
-        case External(name="argparse.SUPPRESS"):
-            return argparse.SUPPRESS
-        case Unknown(reason=reason):
-            raise Unresolved(reason)
-    raise Unresolved(f"not plain data: {getattr(value, 'name', type(value).__name__)}")
 
 
 class _Converter:
@@ -287,6 +269,10 @@ def _as_nargs(run: Evaluator, value: Value) -> Any:
     return getattr(argparse, value.name.removeprefix("argparse.")) if isinstance(value, External) else plain(value)
 
 
+def _as_plain(run: Evaluator, value: Value) -> Any:
+    return plain(value)
+
+
 def _as_action(run: Evaluator, value: Value) -> Any:
     if isinstance(value, str):
         return value
@@ -303,7 +289,8 @@ _CONVERSIONS: dict[str, Callable[[Evaluator, Value], Any]] = {
     "type": _as_type,
     "choices": _as_choices,
     "nargs": _as_nargs,
-    "action": _as_action,
+    "default": _as_plain,
+    "const": _as_plain,
 }
 
 
@@ -386,4 +373,3 @@ def flag_as_json(flag: Flag) -> dict[str, Any]:
 def flag_sort_key(flag: Flag) -> tuple[str, tuple[str, ...]]:
     """Sorts by destination, then spelling: an added flag is one added line."""
     return (flag.dest, flag.options)
-

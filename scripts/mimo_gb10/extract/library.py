@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .values import (
+from mimo_gb10.extract.values import (
     ClassRef,
     External,
     FieldValue,
@@ -48,6 +48,13 @@ BUILTINS: dict[str, Value] = {function.__name__: function for function in CALLAB
 FIELD_MAKERS = (External("dataclasses.field"), External("msgspec.field"))
 """Functions that declare a field's default or default factory."""
 
+KNOWN: dict[str, Value] = {
+    "torch.version.hip": None,
+    "typing.TYPE_CHECKING": False,
+}
+"""Values that are the same wherever SGLang runs on an NVIDIA GPU."""
+
+_TRANSPARENT = ("typing.", "argparse.", "dataclasses.", "msgspec.", "enum.", "builtins.")
 _STRUCT = External("msgspec.Struct")
 _ALIASES = {
     "typing.List": list,
@@ -72,6 +79,15 @@ def is_standard_function(name: str) -> bool:
         return callable(getattr(importlib.import_module(module), attribute, None))
     except ImportError:
         return False
+
+
+def is_opaque(value: Value) -> bool:
+    """Whether nothing is known about a value but where it comes from."""
+    if isinstance(value, External):
+        return not value.name.startswith(_TRANSPARENT) and not is_standard_function(value.name)
+    if isinstance(value, Made):
+        return isinstance(value.maker, External) and value.maker not in FIELD_MAKERS
+    return isinstance(value, Method)
 
 
 def union(parts: list[Value]) -> Value:

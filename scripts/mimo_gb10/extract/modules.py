@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Module:
     """One parsed module.
 
@@ -15,13 +16,16 @@ class Module:
         name: Dotted name, for example ``sglang.srt.server_args``.
         path: Path inside the wheel, for example ``sglang/srt/server_args.py``.
         tree: Its syntax tree.
-        touching: For each module-level name, the top-level statements that bind or change it.
     """
 
     name: str
     path: str
     tree: ast.Module
-    touching: dict[str, list[ast.stmt]] = field(default_factory=dict)
+
+    @cached_property
+    def touching(self) -> dict[str, list[ast.stmt]]:
+        """For each module-level name, the top-level statements that bind or change it."""
+        return touching(self.tree.body)
 
     @property
     def package(self) -> str:
@@ -40,7 +44,8 @@ class Modules:
         """
         self._read = read
         self._paths = {_dotted(path): path for path in paths if path.endswith(".py")}
-        self._packages = {name.rpartition(".")[0] for name in self._paths}
+        parts = [name.split(".") for name in self._paths]
+        self._packages = {".".join(part[:depth]) for part in parts for depth in range(1, len(part))}
         self._parsed: dict[str, Module] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -63,7 +68,7 @@ class Modules:
         if name not in self._parsed:
             path = self._paths[name]
             tree = ast.parse(self._read(path), filename=path)
-            self._parsed[name] = Module(name, path, tree, touching(tree.body))
+            self._parsed[name] = Module(name, path, tree)
         return self._parsed[name]
 
     def at(self, path: str) -> Module:

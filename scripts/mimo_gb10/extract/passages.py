@@ -43,10 +43,11 @@ def locate(read: Read, release: str, passages: Mapping[str, Sequence[Passage]]) 
 
 
 def _place(read: Read, passage: Passage) -> str | None:
-    pattern = re.compile(passage.needle)
+    needle, after = re.compile(passage.needle), re.compile(passage.after or "")
     for path in passage.files:
-        text = read(path)
-        for number, line in enumerate((text or "").splitlines(), 1):
-            if pattern.search(line):
+        below = passage.after is None
+        for number, line in enumerate((read(path) or "").splitlines(), 1):
+            if below and needle.search(line):
                 return f"{path}:{number}"
+            below = below or after.search(line) is not None
     return None

@@ -7,6 +7,7 @@ small stand-ins below.
 
 from __future__ import annotations
 
+import argparse
 import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -34,8 +35,7 @@ class Unresolved(Exception):
 class Unknown:
     """A value that could not be computed but that may be carried along.
 
-    It counts as true, since an argument that somebody wrote is rarely empty;
-    any other use of it raises `Unresolved`.
+    It counts as true, which is noted as a problem; any other use of it raises `Unresolved`.
     """
 
     reason: str
@@ -57,6 +57,7 @@ class ClassRef:
 
     @property
     def name(self) -> str:
+        """The class's own name."""
         return self.node.name
 
 
@@ -70,6 +71,7 @@ class FunctionRef:
 
     @property
     def name(self) -> str:
+        """The function's own name."""
         return "<lambda>" if isinstance(self.node, ast.Lambda) else self.node.name
 
 
@@ -146,3 +148,25 @@ class Frame:
     names: dict[str, Value] = field(default_factory=dict)
     outer: Frame | None = None
     owner: ClassRef | None = None
+
+
+def plain(value: Value) -> Any:
+    """A value as JSON knows it. Raises `Unresolved` for what is not plain data."""
+    match value:
+        case EnumMember(value=inner):
+            return plain(inner)
+        case None | bool() | int() | str():
+            return value
+        case float() if value == value and abs(value) != float("inf"):
+            return value
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case set() | frozenset():
+            return sorted((plain(item) for item in value), key=str)
+        case dict():
+            return {str(plain(key)): plain(item) for key, item in value.items()}
+        case External(name="argparse.SUPPRESS"):
+            return argparse.SUPPRESS
+        case Unknown(reason=reason):
+            raise Unresolved(reason)
+    raise Unresolved(f"not plain data: {getattr(value, 'name', type(value).__name__)}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ..findings import Refused, error
+from mimo_gb10.findings import Refused, error
 
 GLIBC_MINORS = (34, 35, 28, 31, 24, 17, 39)
 """The glibc versions (2.N) for which wheels are looked for, the one SGLang uses first."""
@@ -125,7 +125,9 @@ def _download(release: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.mkdtemp(prefix=".download-", dir=folder)
     except OSError as problem:
-        raise _environment("cache-folder", f"cannot write to {folder}: {problem.strerror}", "choose another folder")
+        raise _environment(
+            "cache-folder", f"cannot write to {folder}: {problem.strerror}", "choose another folder"
+        ) from None
     try:
         _pip_download(release, scratch)
         wheels = sorted(Path(scratch).glob("*.whl"))
@@ -147,7 +149,9 @@ def _pip_download(release: str, folder: str) -> None:
     try:
         run = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as problem:
-        raise _environment("pip-missing", f"cannot run {sys.executable}: {problem.strerror}", "install Python's pip")
+        raise _environment(
+            "pip-missing", f"cannot run {sys.executable}: {problem.strerror}", "install Python's pip"
+        ) from None
     if run.returncode == 0:
         return
     lines = [line for line in run.stderr.splitlines() if line.strip()]

@@ -37,7 +37,9 @@ def make() -> Mapping[str, Output]:
         rows.append([f"[{name}]({name}.md){default}", recipe.title, recipe.sglang, recipe.level])
     table = _table(["Recipe", "Title", "SGLang", "Level"], rows)
     levels = "".join(f"- {text}\n" for text in _LEVELS.values())
-    text = f"# Recipes\n\n{_MARK}\nA recipe says what to serve and how. It runs on any cluster file.\n\n{table}\n{levels}"
+    text = (
+        f"# Recipes\n\n{_MARK}\nA recipe says what to serve and how. It runs on any cluster file.\n\n{table}\n{levels}"
+    )
     pages[f"{FOLDER}/index.md"] = Output(text)
     return pages
 

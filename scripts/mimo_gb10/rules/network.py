@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mimo_gb10.cluster import is_host, is_ip
+from mimo_gb10.cluster import canonical_ip, is_host, is_ip
 from mimo_gb10.context import Context
 from mimo_gb10.findings import Finding, error, warning
 from mimo_gb10.passage import Passage
@@ -31,21 +31,22 @@ class Addresses(Rule):
         seen: dict[str, int] = {}
         for index, node in enumerate(context.cluster.nodes):
             place = document.location(("nodes", index, "address"))
-            if not is_host(node.address):
+            same = canonical_ip(node.address) or node.address.lower().rstrip(".")
+            if not is_host(node.address) or same in ("0.0.0.0", "::"):
                 yield error(
                     self.code,
-                    f"{node.address!r} is neither an IP address nor a host name",
+                    f"{node.address!r} is neither an IP address nor a host name of a node",
                     "Write the node's fabric address; on the node: ip -br -4 address",
                     place,
                 )
-            elif node.address.lower() in seen:
+            elif same in seen:
                 yield error(
                     "node-repeated",
-                    f"{node.address} is node {seen[node.address.lower()]} and node {index}",
+                    f"{node.address} is node {seen[same]} and node {index}",
                     "Give each node its own address.",
                     place,
                 )
-            seen.setdefault(node.address.lower(), index)
+            seen.setdefault(same, index)
         if not is_host(context.cluster.serve_host):
             yield error(
                 self.code,

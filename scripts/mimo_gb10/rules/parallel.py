@@ -51,7 +51,7 @@ class FusedQkvAttentionTp(Rule):
             return
         size = context.attention_tensor_parallel
         divides = context.release.is_from("0.5.17")
-        fits = size is not None and (fused_for % size == 0 if divides else size == fused_for)
+        fits = size is not None and size > 0 and (fused_for % size == 0 if divides else size == fused_for)
         if not fits:
             wanted = f"divide {fused_for}" if divides else f"equal {fused_for}"
             got = f"is {size}" if size is not None else "is not a whole number"
@@ -81,7 +81,7 @@ class TensorParallelFillsCluster(Rule):
         gpus, nodes = context.total_gpus, context.recipe.nodes
         place = context.flag_location("tp-size", "pp-size")
         what = f"tensor-parallel-size x pipeline-parallel-size is {ranks}"
-        if ranks > gpus or ranks % nodes:
+        if ranks < 1 or ranks > gpus or ranks % nodes:
             yield error(
                 self.code,
                 f"{what}, but {nodes} nodes with {context.cluster.gpus_per_node} GPU each have {gpus}",

@@ -96,6 +96,7 @@ class MtpOnTriton(Rule):
         Passage(
             ("sglang/srt/layers/attention/triton_backend.py",),
             r"window_kv_indices=None,|^\s+window_kv_indices = None",
+            after=r"def (_build_cuda_graph_forward_metadata|init_forward_metadata_capture_cuda_graph)\b",
             last="0.5.22",
         ),
         Passage(
@@ -151,7 +152,7 @@ class SpecVariableAlone(Rule):
     """
 
     code = "spec-variable-alone"
-    passages = (Passage(("sglang/srt/environ.py",), r"^\s+SGLANG_ENABLE_SPEC_V2\s*="),)
+    passages = (Passage(("sglang/srt/environ.py",), r"^\s+SGLANG_ENABLE_SPEC_V2\s*=", last="0.5.13.post1"),)
 
     def check(self, context: Context) -> Iterator[Finding]:
         """The variable without the flags."""

@@ -29,6 +29,7 @@ NodePath = tuple[str | int, ...]
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 24
 MAX_NODES = 300_000
+_MAX_DIGITS = 40
 
 # The pure Python parser reads the same events, only slower; PyYAML's wheels bring libyaml.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -38,6 +39,8 @@ _BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
+# PyYAML keeps these as text, other readers of YAML 1.1 make switches of them.
+_LETTERS = frozenset("yYnN")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+\Z")
 # A date is read as text here and as a date by YAML 1.1; nothing in a config wants either but as text.
 _HARMLESS_1_1_TAGS = {"tag:yaml.org,2002:timestamp"}
@@ -45,7 +48,9 @@ _HARMLESS_1_1_TAGS = {"tag:yaml.org,2002:timestamp"}
 _YAML_1_1 = Resolver()
 
 
-class _Mark(NamedTuple):
+class Mark(NamedTuple):
+    """Line and column, both counted from 1."""
+
     line: int
     column: int
 
@@ -62,8 +67,8 @@ class Document:
 
     file: str
     value: dict[str, Any]
-    _values: Mapping[NodePath, _Mark] = field(repr=False, default_factory=dict)
-    _keys: Mapping[NodePath, _Mark] = field(repr=False, default_factory=dict)
+    _values: Mapping[NodePath, Mark] = field(repr=False, default_factory=dict)
+    _keys: Mapping[NodePath, Mark] = field(repr=False, default_factory=dict)
     overrides: Mapping[NodePath, str] = field(repr=False, default_factory=dict)
 
     def location(self, path: NodePath, *, key: bool = False) -> Location:
@@ -143,7 +148,7 @@ def parse_document(data: bytes, file: str) -> Document:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.take(event)
     except yaml.YAMLError as problem:
-        raise Refused([_syntax_finding(problem, text, file)]) from None
+        raise Refused([_syntax_finding(problem, text, file, builder.innermost_bracket())]) from None
     if builder.findings:
         raise Refused(builder.findings)
     if builder.documents == 0 or builder.root is None:
@@ -156,7 +161,7 @@ def parse_document(data: bytes, file: str) -> Document:
                     "yaml-top",
                     f"the top of the file is {kind}, not a mapping of keys to values",
                     "Start from an example in configs/.",
-                    Location(file, 1, 1),
+                    Location(file, builder.root_mark.line, builder.root_mark.column),
                 )
             ]
         )
@@ -180,14 +185,15 @@ def parse_scalar(text: str) -> Any:
     if _BOOL.match(text):
         return text.lower() == "true"
     number: int | float | None = None
-    try:
-        if _INT.match(text):
-            number = int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-        elif _FLOAT.match(text):
-            number = float(text)
-    except ValueError:
-        raise ValueError("the number has too many digits") from None
+    if len(text) > _MAX_DIGITS and (_INT.match(text) or _FLOAT.match(text) or tag_1_1.endswith((":int", ":float"))):
+        raise ValueError("the number has too many digits")
+    if _INT.match(text):
+        number = int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    elif _FLOAT.match(text):
+        number = float(text)
     if number is None:
+        if text in _LETTERS:
+            raise ValueError(_ambiguous(text, "tag:yaml.org,2002:bool", "text"))
         if tag_1_1 in ("tag:yaml.org,2002:str", *_HARMLESS_1_1_TAGS):
             return text
         raise ValueError(_ambiguous(text, tag_1_1, "text"))
@@ -240,16 +246,23 @@ def _decode(data: bytes, file: str) -> str:
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ufffe\uffff]")
 
 
-def _syntax_finding(problem: yaml.YAMLError, text: str, file: str) -> Finding:
-    mark = getattr(problem, "problem_mark", None) or getattr(problem, "context_mark", None)
+def _syntax_finding(problem: yaml.YAMLError, text: str, file: str, bracket: Mark | None) -> Finding:
+    mark = getattr(problem, "problem_mark", None)
+    opened = getattr(problem, "context_mark", None)
+    place = Location(file) if mark is None else Location(file, mark.line + 1, mark.column + 1)
+    if mark is None or mark.line > text.rstrip().count("\n"):
+        # Something was opened and never closed: the end of the file is not where the mistake is.
+        if bracket is not None and "scanning" not in str(getattr(problem, "context", "")):
+            place = Location(file, bracket.line, bracket.column)
+        elif opened is not None:
+            place = Location(file, opened.line + 1, opened.column + 1)
     what = getattr(problem, "problem", None) or getattr(problem, "reason", None) or "it cannot be parsed"
     context = getattr(problem, "context", None)
-    place = Location(file) if mark is None else Location(file, mark.line + 1, mark.column + 1)
     remedy = "Check the indentation, colons and quotes around this place."
     if mark is not None:
         lines = text.splitlines()
         line = lines[mark.line] if mark.line < len(lines) else ""
-        if "\t" in line[: mark.column + 1]:
+        if "\t" in line[: len(line) - len(line.lstrip())]:
             return error("yaml-tab", "a tab is used for indentation", "Indent with spaces.", place)
     return error("yaml-syntax", f"this is not YAML: {context + ': ' if context else ''}{what}", remedy, place)
 
@@ -261,6 +274,7 @@ class _Open:
     value: dict[str, Any] | list[Any]
     path: NodePath
     anchor: str | None
+    is_bracket: bool
     key: str | None = None
     size: int = 1
 
@@ -271,9 +285,10 @@ class _Builder:
     def __init__(self, file: str) -> None:
         self.file = file
         self.findings: list[Finding] = []
-        self.values: dict[NodePath, _Mark] = {}
-        self.keys: dict[NodePath, _Mark] = {}
+        self.values: dict[NodePath, Mark] = {}
+        self.keys: dict[NodePath, Mark] = {}
         self.root: Any = None
+        self.root_mark = Mark(1, 1)
         self.documents = 0
         self._open: list[_Open] = []
         # Anchored values with their size when every alias is followed.
@@ -295,6 +310,10 @@ class _Builder:
             self.documents += 1
             if self.documents > 1:
                 self._stop(event, "yaml-documents", "the file holds several YAML documents", "Keep one; remove '---'.")
+
+    def innermost_bracket(self) -> Mark | None:
+        """Where the innermost [ or { that is still open stands."""
+        return next((self.values[part.path] for part in reversed(self._open) if part.is_bracket), None)
 
     def _location(self, event: Any) -> Location:
         return Location(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
@@ -346,8 +365,9 @@ class _Builder:
     def _key(self, event: Any, value: Any) -> None:
         parent = self._open[-1]
         if not isinstance(value, str):
-            self._report(event, "yaml-key", f"the key {event.value!r} is not text", "Write the key in quotes.")
-            value = str(event.value)
+            written = getattr(event, "value", f"*{event.anchor}")
+            self._report(event, "yaml-key", f"the key {written!r} is not text", "Write the key in quotes.")
+            value = written
         path = (*parent.path, value)
         if isinstance(parent.value, dict) and value in parent.value:
             first = self.keys[path]
@@ -358,7 +378,7 @@ class _Builder:
                 "Keep one of the two.",
             )
         else:
-            self.keys[path] = _Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+            self.keys[path] = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
         parent.key = value
 
     def _start(self, event: Any, value: dict[str, Any] | list[Any]) -> None:
@@ -372,10 +392,10 @@ class _Builder:
         if event.tag is not None and event.tag != "!":
             self._report(event, "yaml-tag", f"the tag {event.tag!r} is not used here", "Remove it.")
         path = self._path()
-        self.values[path] = _Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+        self.values[path] = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
         if event.anchor:
             self._anchors[event.anchor] = None
-        self._open.append(_Open(value, path, event.anchor))
+        self._open.append(_Open(value, path, event.anchor, bool(event.flow_style)))
 
     def _end(self) -> None:
         done = self._open.pop()
@@ -408,7 +428,7 @@ class _Builder:
         return (*parent.path, step)
 
     def _add(self, event: Any, value: Any, size: int, anchor: str | None) -> None:
-        self.values[self._path()] = _Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+        self.values[self._path()] = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
         if anchor:
             self._anchors[anchor] = (value, size)
         self._attach(value, size)
@@ -416,6 +436,7 @@ class _Builder:
     def _attach(self, value: Any, size: int) -> None:
         if not self._open:
             self.root = value
+            self.root_mark = self.values.get((), self.root_mark)
             return
         parent = self._open[-1]
         parent.size += size
@@ -433,8 +454,10 @@ def _other_spelling(text: str) -> str:
         return ", or true if you mean a switch."
     if lowered in ("no", "off", "n"):
         return ", or false if you mean a switch."
-    if _LEADING_ZERO.match(text):
+    if _LEADING_ZERO.match(text) and len(text) <= _MAX_DIGITS:
         return f", or {int(text)} if you mean a number."
+    if len(text) > _MAX_DIGITS:
+        return "."
     try:
         number = float(text)
     except ValueError:

@@ -1,0 +1,255 @@
+"""The options of a launch, read as argparse reads them, with a finding where it would refuse them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mimo_gb10.argument_types import convert
+from mimo_gb10.command.shell_words import Word
+from mimo_gb10.findings import Finding, Location, error, note, warning
+from mimo_gb10.release import Flag, Release, known_releases, load_release
+from mimo_gb10.text.suggest import nearest
+
+Locate = Callable[[int], Location]
+
+_NEGATIVE_NUMBER = re.compile(r"-\d+\Z|-\d*\.\d+\Z")
+_ELLIPSIS = ("...", "\u2026", "[...]")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One option of a launch.
+
+    Attributes:
+        flag: What it is in the release.
+        option: The long spelling without dashes, as a recipe writes it.
+        values: Its values as the parser converts them; None for a value with an open part.
+        words: The words they came from.
+        start: Offset of the option.
+    """
+
+    flag: Flag
+    option: str
+    values: tuple[Any, ...]
+    words: tuple[Word, ...]
+    start: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a value has a part that only the reader or the shell can fill."""
+        return any(word.is_open for word in self.words)
+
+    @property
+    def value(self) -> Any:
+        """What a recipe would write: true for a switch, one value, or a list."""
+        if self.flag.is_switch:
+            return True
+        if self.flag.nargs is None or (self.flag.nargs == "?" and self.values):
+            return self.values[0] if self.values else None
+        return list(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The options of one launch.
+
+    Attributes:
+        given: In the order of the command.
+        findings: Where the parser would refuse, and what it warns of.
+        has_open_options: Whether a whole word may stand for options that are not seen, such as ``$EXTRA_ARGS``.
+    """
+
+    given: tuple[Given, ...]
+    findings: tuple[Finding, ...]
+    has_open_options: bool
+
+
+def read_arguments(words: Sequence[Word], release: Release, locate: Locate, *, is_serve: bool = False) -> Read:
+    """Read the arguments of a launch under a release.
+
+    Args:
+        words: The words behind the entry point.
+        release: The catalog.
+        locate: Gives the place of an offset.
+        is_serve: Whether a first bare word is the model, as ``sglang serve MODEL`` allows from 0.5.16.
+    """
+    return _Parser(words, release, locate).read(is_serve)
+
+
+class _Parser:
+    def __init__(self, words: Sequence[Word], release: Release, locate: Locate) -> None:
+        self.words = words
+        self.release = release
+        self.locate = locate
+        self.at = 0
+        self.given: list[Given] = []
+        self.findings: list[Finding] = []
+        self.has_open_options = False
+
+    def read(self, is_serve: bool) -> Read:
+        if is_serve and self.words and self.release.is_from("0.5.16") and not self._is_option(self.words[0]):
+            self._positional_model()
+        while self.at < len(self.words):
+            word = self.words[self.at]
+            if is_serve and word.text.split("=", 1)[0] == "--model-type":
+                self.at += 1 if "=" in word.text else 2  # the entry point's own
+            elif self._is_option(word):
+                self._option(word)
+            elif word.is_open or word.text in _ELLIPSIS or word.text == "\\":
+                self.has_open_options = True
+                self.at += 1
+            else:
+                self._unexpected(word)
+        self._check_required()
+        return Read(tuple(self.given), tuple(self.findings), self.has_open_options)
+
+    def _is_option(self, word: Word) -> bool:
+        text = word.text
+        if not text.startswith("-") or text == "-" or _NEGATIVE_NUMBER.match(text):
+            return False
+        # argparse takes a word with a blank for a value, unless it is an option with its value joined.
+        return " " not in text or text.split("=", 1)[0] in self.release.by_option
+
+    def _positional_model(self) -> None:
+        word = self.words[0]
+        self.given.append(
+            Given(self.release.by_option["--model-path"], "model-path", (word.text,), (word,), word.start)
+        )
+        self.at = 1
+
+    def _option(self, word: Word) -> None:
+        self.at += 1
+        spelling, joined, rest = word.text.partition("=")
+        place = self.locate(word.start)
+        if spelling in ("-h", "--help"):
+            return
+        option = self._resolve(spelling, word, place)
+        if option is None:
+            # Its values would only be reported again as leftovers.
+            while not joined and self.at < len(self.words) and not self._is_option(self.words[self.at]):
+                self.at += 1
+            return
+        flag = self.release.by_option[option]
+        if flag.is_switch:
+            if joined:
+                self._error("flag-value", f"{option} is a switch and takes no value", f"Write {option}.", place, flag)
+            values: list[Word] = []
+        elif joined:
+            start = word.start + len(spelling) + 1
+            values = [Word(rest, start, word.is_open, word.is_quoted)]
+        else:
+            values = self._values(flag)
+        if flag.deprecated:
+            remedy = f"Use {flag.replaced_by} instead." if flag.replaced_by else "Remove it."
+            message = f"{option} is deprecated in SGLang {self.release.version}"
+            self.findings.append(warning("flag-deprecated", message, remedy, place, flag.source))
+        converted = self._check_values(flag, option, values, place)
+        name = option.lstrip("-")
+        self._check_repeated(flag, option, converted, place)
+        self.given.append(Given(flag, name, converted, tuple(values), word.start))
+
+    def _resolve(self, spelling: str, word: Word, place: Location) -> str | None:
+        known = self.release.by_option
+        if spelling in known:
+            return spelling
+        candidates = [option for option in known if option.startswith(spelling)] if spelling.startswith("--") else []
+        if len(candidates) == 1:
+            self.findings.append(
+                note(
+                    "flag-abbreviated",
+                    f"{spelling} is an abbreviation of {candidates[0]}",
+                    f"Write {candidates[0]}: an abbreviation breaks when another flag begins like it.",
+                    place,
+                    known[candidates[0]].source,
+                )
+            )
+            return candidates[0]
+        if candidates:
+            message = f"{spelling} could be {' or '.join(sorted(candidates)[:4])}"
+            self.findings.append(error("flag-ambiguous", message, "Write the option in full.", place))
+            return None
+        if word.is_open:
+            self.has_open_options = True
+            return None
+        self.findings.append(self._unknown(spelling, place))
+        return None
+
+    def _unknown(self, spelling: str, place: Location) -> Finding:
+        version = self.release.version
+        others = [other for other in known_releases() if spelling in load_release(other).by_option]
+        if others:
+            newest = others[-1] if others[-1] != version else others[0]
+            replaced = load_release(newest).by_option[spelling].replaced_by
+            where = others[0] if len(others) == 1 else f"{others[0]} to {others[-1]}"
+            remedy = f"Known in {where}." + (f" Its successor is {replaced}." if replaced else "")
+        else:
+            near = nearest(spelling, self.release.by_option)
+            remedy = f"Did you mean {near}?" if near else "No release from 0.5.11 on has it: remove it."
+        return error("flag-unknown", f"SGLang {version} has no option {spelling}", remedy, place)
+
+    def _values(self, flag: Flag) -> list[Word]:
+        limit: float = (
+            {None: 1, "?": 1}.get(flag.nargs, float("inf")) if not isinstance(flag.nargs, int) else flag.nargs
+        )
+        values: list[Word] = []
+        while self.at < len(self.words) and len(values) < limit and not self._is_option(self.words[self.at]):
+            values.append(self.words[self.at])
+            self.at += 1
+        return values
+
+    def _check_values(self, flag: Flag, option: str, values: Sequence[Word], place: Location) -> tuple[Any, ...]:
+        wanted = {None: 1, "+": 1}.get(flag.nargs, 0) if not isinstance(flag.nargs, int) else flag.nargs
+        if len(values) < wanted:
+            what = "a value" if wanted == 1 else f"{wanted} values"
+            self._error("flag-value", f"{option} needs {what}", f"Give {what}.", place, flag)
+        converted = []
+        for word in values:
+            here = self.locate(word.start)
+            value: Any = None
+            if not word.is_open:
+                try:
+                    value = convert(flag.type, word.text)
+                except ValueError as problem:
+                    self._error("flag-type", f"{option} is {word.text!r}, not {problem}", "Correct it.", here, flag)
+                else:
+                    if flag.choices is not None and value not in flag.choices:
+                        choices = [str(choice) for choice in flag.choices]
+                        near = nearest(word.text, choices)
+                        remedy = (f"Did you mean {near}? " if near else "") + f"One of: {', '.join(choices)}."
+                        self._error("flag-choice", f"{option} cannot be {word.text!r}", remedy, here, flag)
+            converted.append(value)
+        return tuple(converted)
+
+    def _check_repeated(self, flag: Flag, option: str, values: tuple[Any, ...], place: Location) -> None:
+        earlier = next((given for given in self.given if given.flag.dest == flag.dest), None)
+        if earlier is not None and flag.action not in ("append", "extend") and earlier.values != values:
+            self.findings.append(
+                warning(
+                    "flag-repeated",
+                    f"{option} is given twice with different values; the last one counts",
+                    "Keep one of the two.",
+                    place,
+                )
+            )
+
+    def _unexpected(self, word: Word) -> None:
+        self.at += 1
+        remedy = "Every value stands behind its option; a missing dash, quote or backslash may have cut it off."
+        place = self.locate(word.start)
+        self.findings.append(error("argument-unexpected", f"{word.text[:60]!r} belongs to no option", remedy, place))
+
+    def _check_required(self) -> None:
+        if self.has_open_options:
+            return
+        for flag in self.release.flags:
+            if flag.required and not any(given.flag is flag for given in self.given):
+                start = self.words[0].start if self.words else None
+                place = self.locate(start) if start is not None else None
+                option = f"--{flag.name}"
+                self.findings.append(error("flag-missing", f"{option} is required", "Add it.", place, flag.source))
+
+    def _error(self, code: str, message: str, help: str, place: Location, flag: Flag) -> None:
+        self.findings.append(error(code, message, help, place, flag.source))
