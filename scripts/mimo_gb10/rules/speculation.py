@@ -102,6 +102,7 @@ class MtpOnTriton(Rule):
         Passage(
             ("sglang/srt/layers/attention/triton_backend.py",),
             r"window_kv_indices=self\.cuda_graph_window_kv_indices if swa else None",
+            after=r"elif forward_mode\.is_draft_extend_v2\(\):",
             first="0.5.23",
         ),
     )
