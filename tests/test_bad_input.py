@@ -224,6 +224,17 @@ def test_hostile_files_cost_little(name: str, tmp_path: Path) -> None:
     assert int(peak) < 150 * 1024
 
 
+def test_hundreds_of_mistakes_are_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.yaml"
+    path.write_text(base_recipe() + "".join(f"titel{n}: x\n" for n in range(1_000)))
+    done = run(str(path))
+    codes = error_codes(done.stderr)
+    assert set(codes) == {"too-many", "key-unknown"}
+    assert codes.count("too-many") == 1
+    assert 100 <= codes.count("key-unknown") < 1_000
+    assert (done.returncode, done.stdout) == (1, "")
+
+
 # --- numbers and names that a check must survive
 
 

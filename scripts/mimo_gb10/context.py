@@ -82,6 +82,11 @@ class Context:
         return self.recipe.nodes * self.cluster.gpus_per_node
 
     @property
+    def is_gb10(self) -> bool:
+        """Whether the nodes can be GB10: those have one GPU each; other servers for MiMo-V2.5 have eight."""
+        return self.cluster.gpus_per_node == 1
+
+    @property
     def uses_dp_attention(self) -> bool:
         """Whether attention runs data-parallel, under either of the two ways releases have spelt it."""
         return self.value("enable-dp-attention") is True or self.number("attn-dp-size", 1) > 1

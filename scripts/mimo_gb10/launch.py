@@ -242,18 +242,26 @@ def _yaml_value(raw: str, shown: str) -> Any:
         ) from None
 
 
+def recipes() -> list[Recipe]:
+    """Every recipe that comes with the project.
+
+    Raises:
+        Refused: If one of them is broken.
+    """
+    return [load_recipe(find_document(name, RECIPES, "recipe")) for name in names_in(RECIPES)]
+
+
 def list_configs() -> dict[str, list[dict[str, str]]]:
     """Every recipe and cluster that comes with the project, as plain data for ``--list``.
 
     Raises:
         Refused: If one of them is broken.
     """
-    recipes = [load_recipe(find_document(name, RECIPES, "recipe")) for name in names_in(RECIPES)]
     clusters = [load_cluster(find_document(name, CLUSTERS, "cluster")) for name in names_in(CLUSTERS)]
     return {
         "recipes": [
             {"name": recipe.name, "release": recipe.sglang, "level": recipe.level, "title": recipe.title}
-            for recipe in recipes
+            for recipe in recipes()
         ],
         "clusters": [
             {"name": cluster.name, "nodes": str(len(cluster.nodes)), "head": cluster.head.address}

@@ -104,6 +104,7 @@ class Release:
         by_option: Every spelling, with its flag.
         environment: Variables by name.
         passages: Upstream ``file:line`` that enforces a rule, by the rule's code.
+        facts: Everything else that the catalog says: date, pins, parsers, model code.
     """
 
     version: str
@@ -111,6 +112,18 @@ class Release:
     by_option: Mapping[str, Flag]
     environment: Mapping[str, Variable]
     passages: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+    def entry(self, table: str, name: str) -> Mapping[str, Any] | None:
+        """The entry of that name in a table of the catalog, such as ``reasoning_parsers``."""
+        entries: list[dict[str, Any]] = self.facts.get(table, [])
+        return next((entry for entry in entries if entry["name"] == name), None)
+
+    def pins(self) -> dict[str, str]:
+        """What the release requires on GB10 (aarch64), by package; an unpinned requirement is ``any``."""
+        entries: list[dict[str, Any]] = self.facts.get("pins", [])
+        wanted = [entry for entry in entries if entry["platform"] in (None, "aarch64")]
+        return {entry["package"]: str(entry["requirement"]).removeprefix("==") or "any" for entry in wanted}
 
     def is_from(self, version: str) -> bool:
         """Whether this release is `version` or a later one."""
@@ -167,6 +180,7 @@ def load_release(version: str) -> Release:
         by_option={option: flag for flag in flags for option in flag.options},
         environment={entry["name"]: _variable(entry) for entry in data["environment"]},
         passages=data.get("passages", {}),
+        facts={key: value for key, value in data.items() if key not in ("flags", "environment", "passages")},
     )
 
 

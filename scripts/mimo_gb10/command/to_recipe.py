@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +36,11 @@ class Amounts:
     recipe: Recipe
     cluster: Cluster
     holes: tuple[str, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is left to fill in, as comments for the files."""
+        return [f"Left open by the command; fill in: {', '.join(self.holes)}"] if self.holes else []
 
 
 def release_of_image(image: str | None) -> str | None:
@@ -89,7 +93,7 @@ def amounts_to(
         flags=flags,
         env=env,
         defects=(),
-        why={},
+        why={name: "The command does not set it." for name, value in env.items() if value is None},
         evidence=(),
         document=document,
     )
@@ -229,90 +233,3 @@ def _recipe_env(
     if len(cluster.nodes) > 1:
         made |= {name: None for name in ("SGLANG_HOST_IP",) if name not in env}
     return made
-
-
-def recipe_text(amounts: Amounts) -> str:
-    """The recipe as a YAML file."""
-    recipe = amounts.recipe
-    lines = [
-        "# yaml-language-server: $schema=../schema/recipe.schema.json",
-        *_holes(amounts),
-        f"name: {recipe.name}",
-        f"title: {recipe.title}",
-        f"model: {recipe.model}",
-        f"sglang: {recipe.sglang}",
-        f"image: {_scalar(recipe.image)}",
-        f"nodes: {recipe.nodes}",
-        "flags:" if recipe.flags else "flags: {}",
-        *(f"  {name}: {_scalar(value)}" for name, value in recipe.flags.items()),
-        "env:" if recipe.env else "env: {}",
-        *(f"  {name}: {_scalar(value)}" for name, value in recipe.env.items()),
-        "defects: []",
-        "why:" if None in recipe.env.values() else "why: {}",
-        *(f"  {name}: The command does not set it." for name, value in recipe.env.items() if value is None),
-        "evidence: []",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def cluster_text(amounts: Amounts) -> str:
-    """The cluster as a YAML file."""
-    cluster = amounts.cluster
-    head = cluster.head
-    lines = [
-        "# yaml-language-server: $schema=../schema/cluster.schema.json",
-        *_holes(amounts),
-        f"name: {cluster.name}",
-        f"model_path: {_scalar(cluster.model_path)}",
-        *([f"gpus_per_node: {cluster.gpus_per_node}"] if cluster.gpus_per_node > 1 else []),
-        f"rendezvous: {{port: {cluster.rendezvous_port}}}",
-        f"serve: {{host: {_scalar(cluster.serve_host)}, port: {cluster.serve_port}}}",
-        "fabric:",
-        f"  socket_interface: {_scalar(head.socket_interface)}",
-        f"  rdma_devices: [{', '.join(_scalar(device) for device in head.rdma_devices)}]",
-        "nodes:",
-        *(f"  - {{address: {_scalar(node.address)}}}" for node in cluster.nodes),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _holes(amounts: Amounts) -> list[str]:
-    if not amounts.holes:
-        return []
-    shown = ", ".join("".join(ch if ch.isprintable() else "?" for ch in hole) for hole in amounts.holes)
-    return [f"# Left open by the command; fill in: {shown}"]
-
-
-_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9._/:@+-]*[A-Za-z0-9]\Z")
-_NOT_TEXT = re.compile(r"(?i)(?:true|false|null|yes|no|on|off|y|n)\Z")
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(_scalar(item) for item in value)}]"
-    if isinstance(value, dict):
-        return _quoted(json.dumps(value))
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        # Python writes 1e-05, which the two YAMLs read differently.
-        return repr(value) if "e" not in repr(value) else f"{value:f}"
-    if _PLAIN.match(value) and not _NOT_TEXT.match(value) and ": " not in value:
-        return str(value)
-    return _quoted(value)
-
-
-def _quoted(text: str) -> str:
-    return '"' + "".join(_escaped(ch) for ch in text) + '"'
-
-
-def _escaped(ch: str) -> str:
-    if ch in '"\\':
-        return "\\" + ch
-    if ch.isprintable():
-        return ch
-    return f"\\U{ord(ch):08x}"

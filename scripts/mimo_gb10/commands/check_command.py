@@ -12,7 +12,8 @@ from typing import TextIO
 from mimo_gb10 import cli
 from mimo_gb10.command.checks import Verdict, as_json, check_launch, check_line_ends
 from mimo_gb10.command.reader import MAX_CHARACTERS, Launch, Lines, find_launches
-from mimo_gb10.command.to_recipe import amounts_to, cluster_text, recipe_text, release_of_image
+from mimo_gb10.command.to_recipe import amounts_to, release_of_image
+from mimo_gb10.config_text import cluster_text, recipe_text
 from mimo_gb10.files import Output, write_files
 from mimo_gb10.findings import Finding, Location, Refused, Severity, error, has_errors, worst_first
 from mimo_gb10.model import Model, load_model
@@ -143,8 +144,8 @@ def _write_recipe(
     )
     names = (amounts.recipe.name, amounts.cluster.name)
     outputs = {
-        f"{names[0]}.yaml": Output(recipe_text(amounts)),
-        f"{names[1]}.yaml": Output(cluster_text(amounts)),
+        f"{names[0]}.yaml": Output(recipe_text(amounts.recipe, amounts.notes)),
+        f"{names[1]}.yaml": Output(cluster_text(amounts.cluster, amounts.notes)),
     }
     for file in outputs:
         if (folder / file).exists():

@@ -13,6 +13,8 @@ from typing import Any
 
 from mimo_gb10.extract.environment import Environment, prefix_as_json, read_environment, variable_as_json
 from mimo_gb10.extract.evaluate import Evaluator
+from mimo_gb10.extract.facts import Facts, as_json_lines
+from mimo_gb10.extract.facts import build as build_facts
 from mimo_gb10.extract.flags import Flag, flag_as_json, flag_sort_key, read_flags
 from mimo_gb10.extract.modules import Modules
 from mimo_gb10.extract.passages import locate
@@ -34,6 +36,7 @@ class Catalog:
         environment: All environment variables, sorted by name.
         findings: What could not be computed; empty when the catalog is complete.
         passages: Upstream ``file:line`` that a rule rests on, by the rule's code.
+        facts: Date, pins, parsers and model code; None where only the command line was read.
     """
 
     release: str
@@ -43,11 +46,13 @@ class Catalog:
     environment: Environment
     findings: tuple[Finding, ...]
     passages: Mapping[str, str] = field(default_factory=dict)
+    facts: Facts | None = None
 
     def as_json_text(self) -> str:
         """The file's text: one flag or variable a line, its source alone on the next."""
         head = {"file": self.wheel_file, "sha256": self.sha256}
         lines = ["{", f' "release": {_json(self.release)},', f' "wheel": {_json(head)},']
+        lines += as_json_lines(self.facts) if self.facts else []
         lines += [' "flags": [', *_entries((flag_as_json(flag), flag.source) for flag in self.flags), " ],"]
         rules = ((prefix_as_json(rule), rule.source) for rule in self.environment.prefixes)
         lines += [' "environment_prefixes": [', *_entries(rules), " ],"]
@@ -125,7 +130,8 @@ def extract_release(
     wheel = fetch(release, cache_dir, committed_sha256(committed))
     made = build(wheel)
     places, problems = locate(lambda path: wheel.read(path) if path in wheel.members else None, release, passages or {})
-    return replace(made, passages=places, findings=(*made.findings, *problems))
+    facts = build_facts(wheel, cache_dir)
+    return replace(made, passages=places, facts=facts, findings=(*made.findings, *facts.findings, *problems))
 
 
 def committed_sha256(committed: Path | None) -> str | None:

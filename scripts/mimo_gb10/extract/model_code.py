@@ -82,12 +82,7 @@ def resolution(modules: Modules) -> list[Module]:
 
 
 def _mentioning(modules: Modules, words: str) -> list[Spot]:
-    return [
-        spot
-        for module in resolution(modules)
-        if words in modules.text(module.path)
-        for spot in spots(module)
-    ]
+    return [spot for module in resolution(modules) if words in modules.text(module.path) for spot in spots(module)]
 
 
 def _given(node: ast.stmt, name: str) -> ast.expr | None:
@@ -98,9 +93,8 @@ def _given(node: ast.stmt, name: str) -> ast.expr | None:
         case ast.Assign(targets=[ast.Subscript(slice=ast.Constant(value=key))], value=value) if key == name:
             return value
         case ast.Return(value=ast.Dict(keys=keys, values=values)):
-            for key, value in zip(keys, values, strict=True):
-                if isinstance(key, ast.Constant) and key.value == name:
-                    return value
+            pairs = zip(keys, values, strict=True)
+            return next((given for part, given in pairs if isinstance(part, ast.Constant) and part.value == name), None)
         case ast.Expr(value=ast.Call(keywords=keywords)):
             return next((keyword.value for keyword in keywords if keyword.arg == name), None)
     return None
@@ -210,7 +204,9 @@ def nextn(run: Evaluator) -> Entry:
     callers = {resolver} | {
         other.functions[-1].name
         for other in _mentioning(run.modules, resolver)
-        if other.functions and isinstance(other.node, (ast.Assign, ast.Expr)) and f"{resolver}(" in ast.unparse(other.node)
+        if other.functions
+        and isinstance(other.node, (ast.Assign, ast.Expr))
+        and f"{resolver}(" in ast.unparse(other.node)
     }
     if not any(name.endswith("handle_speculative_decoding") for name in callers):
         raise Unresolved(f"NEXTN is resolved by {', '.join(sorted(callers))}")
@@ -361,9 +357,7 @@ def attention_backend(run: Evaluator) -> Entry:
     decide = _default_attention(run)
     data: dict[str, Any] = {}
     for name, capability in CAPABILITIES.items():
-        model = thing(
-            hf_config=thing(architectures=[ARCHITECTURE]), has_attention_sinks=True, has_asymmetric_kv=True
-        )
+        model = thing(hf_config=thing(architectures=[ARCHITECTURE]), has_attention_sinks=True, has_asymmetric_kv=True)
         names = dict(_gpu(capability))
         arguments = names["get_server_args"]
         function = with_names(decide, names)
@@ -376,13 +370,8 @@ def _default_attention(run: Evaluator) -> FunctionRef:
     if module in run.modules and "get_default_attn_backend" in run.modules.get(module).touching:
         found = run.resolve(module, "get_default_attn_backend")
         if isinstance(found, FunctionRef):
-            return FunctionRef(found.frame, found.node)
-    found = method(run, SERVER_ARGS, "ServerArgs", "_get_default_attn_backend")
-    body = [node for node in found.node.body if not isinstance(node, ast.ImportFrom)]  # type: ignore[union-attr]
-    assert isinstance(found.node, ast.FunctionDef)
-    # It imports the platform that a stand-in replaces.
-    copy = ast.FunctionDef(**{**{name: getattr(found.node, name) for name in found.node._fields}, "body": body})
-    return FunctionRef(found.frame, ast.copy_location(copy, found.node))
+            return found
+    return method(run, SERVER_ARGS, "ServerArgs", "_get_default_attn_backend")
 
 
 def audio_attention(run: Evaluator) -> Entry:

@@ -16,7 +16,7 @@ from typing import Any
 from mimo_gb10.extract.entry import Entry
 from mimo_gb10.extract.evaluate import Evaluator
 from mimo_gb10.extract.modules import Modules
-from mimo_gb10.extract.stand_ins import line, method, returns, silence, thing
+from mimo_gb10.extract.stand_ins import line, method, silence, thing
 from mimo_gb10.extract.values import ClassRef, External, Frame, FunctionRef, Made, Unresolved, Value
 
 REASONING = "sglang.srt.parser.reasoning_parser"
@@ -71,10 +71,11 @@ def reasoning_parsers(run: Evaluator) -> Iterator[Entry | Unresolved]:
     table, path = _table(run, REASONING, "ReasoningParser", "DetectorMap")
     for name, (cls, number) in table.items():
         try:
-            data = {"name": name, "class": _class_name(cls), "thinking": thinking(run, name)}
+            found = thinking(run, name)
+            data = {"name": name, "class": _class_name(cls), "thinking": found}
             data["starts_inside"] = {
-                "expected": _starts_inside(run, name, True),
-                "not_expected": _starts_inside(run, name, False),
+                key: _starts_inside(run, name, expected, found["expects"])
+                for key, expected in (("expected", True), ("not_expected", False))
             }
             yield Entry(data, f"{path}:{number}")
         except Unresolved as problem:
@@ -155,7 +156,9 @@ def _declared(run: Evaluator, detector: Value, problem: Unresolved) -> Value:
         if values:
             raise Unresolved(f"{detector.maker.name} declares several values of reasoning_default")
     # The releases before the attribute never ask for it.
-    if not any("reasoning_default" in _stores(run, base) for base in run.ancestry(detector.maker) if isinstance(base, ClassRef)):
+    if not any(
+        "reasoning_default" in _stores(run, base) for base in run.ancestry(detector.maker) if isinstance(base, ClassRef)
+    ):
         return detector
     raise problem
 
@@ -174,23 +177,15 @@ def _literals(cls: ast.ClassDef, name: str) -> set[str]:
     return {node.value for node in found if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
-def _starts_inside(run: Evaluator, name: str, expected: bool) -> bool | None:
+def _starts_inside(run: Evaluator, name: str, expected: bool, outcomes: Mapping[str, bool]) -> bool | None:
     """Whether text without an opening mark counts as reasoning, when the server does or does not expect it.
 
-    None for a class that keeps no such state.
+    None for a class that could not be constructed or that keeps no such state.
     """
-    detector = _detector(run, name, None, None, expected)
-    try:
-        value = run.attribute(detector, "_in_reasoning")
-    except Unresolved:
-        if (
-            isinstance(detector, Made)
-            and isinstance(detector.maker, ClassRef)
-            and "_in_reasoning" in _stores(run, detector.maker)
-        ):
-            raise
-        return None
-    return run.truth(value)
+    # Some classes read the request again, so it must be one with that outcome if there is any.
+    case = next((case for case, outcome in outcomes.items() if outcome is expected), "absent")
+    detector = _detector(run, name, *_CASES[case], expected)
+    return run.truth(run.attribute(detector, "_in_reasoning")) if run.has(detector, "_in_reasoning") else None
 
 
 def _stores(run: Evaluator, cls: ClassRef) -> set[str]:
@@ -242,7 +237,7 @@ def _template_forces(run: Evaluator) -> bool:
 
 
 def template_rules(run: Evaluator) -> list[Entry]:
-    """The rules by which a release reads a chat template, in order, with what each concludes; the first match counts."""
+    """The rules by which a release reads a chat template, and what each concludes; the first that matches counts."""
     name = _first(run, DETECTION)
     if name is None:
         return [_early_template_rule(run)]
@@ -356,14 +351,3 @@ def _class_name(cls: Value) -> str:
     if isinstance(cls, ClassRef):
         return cls.name
     raise Unresolved("its class cannot be computed")
-
-
-__all__ = [
-    "detect_template",
-    "evaluator",
-    "reasoning_parsers",
-    "reasoning_rule",
-    "returns",
-    "template_rules",
-    "tool_call_parsers",
-]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from mimo_gb10.extract.evaluate import Evaluator
 from mimo_gb10.extract.modules import Module
-from mimo_gb10.extract.values import ClassRef, External, Frame, FunctionRef, Made, Unresolved, Value
+from mimo_gb10.extract.values import ClassRef, Frame, FunctionRef, Made, Unresolved, Value
+
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 _TREE = ast.parse("class StandIn: pass\nIGNORE = lambda *args, **kwargs: None")
 _MODULE = Module("stand_ins", "stand_ins.py", _TREE)
@@ -44,8 +48,18 @@ def method(run: Evaluator, module: str, owner: str, name: str) -> FunctionRef:
 
 
 def with_names(function: FunctionRef, names: Mapping[str, Value]) -> FunctionRef:
-    """The function, seeing `names` in place of what its module binds to them."""
-    return FunctionRef(Frame(function.frame.module, dict(names), function.frame), function.node, function.bound)
+    """The function, seeing `names` in place of what its module, or an import in its body, binds to them."""
+    frame = Frame(function.frame.module, dict(names), function.frame)
+    return FunctionRef(frame, _without_imports(function.node), function.bound)
+
+
+def _without_imports(node: Function) -> Function:
+    # An import in the function's body would bind again what a stand-in has replaced.
+    if isinstance(node, ast.Lambda):
+        return node
+    stripped = copy.copy(node)
+    stripped.body = [part for part in node.body if not isinstance(part, (ast.Import, ast.ImportFrom))]
+    return stripped
 
 
 def line(function: FunctionRef) -> str:
@@ -56,8 +70,3 @@ def line(function: FunctionRef) -> str:
 def refuses(problem: Unresolved) -> bool:
     """Whether a run ended because the wheel's own code raises an exception there."""
     return problem.reason == _RAISED
-
-
-def is_class(value: Value) -> bool:
-    """Whether a value is a class, of the wheel or from outside."""
-    return isinstance(value, (ClassRef, External))

@@ -19,15 +19,22 @@ class Rule(ABC):
 
     Attributes:
         code: The code of its findings.
+        options: The flags that the rule looks at; a change of their defaults between releases can matter.
         passages: The upstream lines that enforce it; the first that a release holds is cited.
         first: First release that the rule is for, or None.
         last: Last release that the rule is for, or None.
     """
 
     code: ClassVar[str]
+    options: ClassVar[tuple[str, ...]] = ()
     passages: ClassVar[tuple[Passage, ...]] = ()
     first: ClassVar[str | None] = None
     last: ClassVar[str | None] = None
+
+    @property
+    def title(self) -> str:
+        """The first line of its docstring."""
+        return (type(self).__doc__ or "").strip().splitlines()[0]
 
     def applies_to(self, version: str) -> bool:
         """Whether the rule is for that release."""

@@ -42,6 +42,7 @@ class FusedQkvAttentionTp(Rule):
     """
 
     code = "fused-qkv-attention-tp"
+    options = ("tp-size", "dp-size", "enable-dp-attention", "attn-dp-size", "attn-cp-size")
     passages = (Passage((_ARGS, f"{_HOOKS}/model_hook.py"), r'"MiMoV2ForCausalLM requires effective attention TP "'),)
 
     def check(self, context: Context) -> Iterator[Finding]:
@@ -73,6 +74,7 @@ class TensorParallelFillsCluster(Rule):
     """
 
     code = "tensor-parallel-gpus"
+    options = ("tp-size", "pp-size")
     passages = (Passage((_ARGS, f"{_HOOKS}/validation_hook.py"), r"tp_size must be divisible by number of nodes"),)
 
     def check(self, context: Context) -> Iterator[Finding]:
@@ -95,5 +97,30 @@ class TensorParallelFillsCluster(Rule):
                 f"{what}: {gpus - ranks} of {gpus} GPUs stay idle",
                 f"Set tensor-parallel-size so that the product is {gpus}.",
                 place,
+                self.source(context),
+            )
+
+
+class DataParallelNeedsDpAttention(Rule):
+    """Data parallelism over several nodes is attention's only.
+
+    Replicas of the whole model on several nodes are refused; run one server per group of nodes behind a router
+    instead. Up to 0.5.21 attention's data parallelism is dp-size with enable-dp-attention, from 0.5.22 it is
+    attn-dp-size, and dp-size means replicas.
+    """
+
+    code = "multi-node-data-parallel"
+    options = ("dp-size", "enable-dp-attention", "attn-dp-size")
+    passages = (Passage((_ARGS, f"{_HOOKS}/validation_hook.py"), r"multi-node data.parallel"),)
+
+    def check(self, context: Context) -> Iterator[Finding]:
+        """dp-size above 1 over several nodes without DP attention."""
+        if context.recipe.nodes > 1 and context.number("dp-size", 1) > 1 and not context.uses_dp_attention:
+            newer = context.release.is_from("0.5.22")
+            yield error(
+                self.code,
+                f"dp-size is {context.number('dp-size', 1)} over {context.recipe.nodes} nodes without DP attention",
+                "Use attn-dp-size." if newer else "Add enable-dp-attention: true.",
+                context.flag_location("dp-size"),
                 self.source(context),
             )

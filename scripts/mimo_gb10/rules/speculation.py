@@ -22,6 +22,7 @@ class DraftTokens(Rule):
     """
 
     code = "speculative-draft-tokens"
+    options = ("speculative-num-steps", "speculative-eagle-topk", "speculative-num-draft-tokens")
     passages = (Passage((_ARGS, _SPEC), r"speculative_num_draft_tokens is adjusted to speculative_num_steps \+ 1"),)
 
     def check(self, context: Context) -> Iterator[Finding]:
@@ -59,6 +60,7 @@ class NextnNeedsMultiLayer(Rule):
     """
 
     code = "nextn-multi-layer"
+    options = ("speculative-algorithm", "enable-multi-layer-eagle")
     passages = (
         Passage(
             (_ARGS, "sglang/srt/arg_groups/model_overrides/mimo_v2.py", "sglang/srt/arg_groups/overrides.py"),
@@ -92,6 +94,12 @@ class MtpOnTriton(Rule):
     """
 
     code = "mtp-triton"
+    options = (
+        "attention-backend",
+        "speculative-draft-attention-backend",
+        "disable-cuda-graph",
+        "cuda-graph-backend-decode",
+    )
     passages = (
         Passage(
             ("sglang/srt/layers/attention/triton_backend.py",),

@@ -1,0 +1,53 @@
+"""Rules about the encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mimo_gb10.context import Context
+from mimo_gb10.findings import Finding, error
+from mimo_gb10.passage import Passage
+from mimo_gb10.rules.base import Rule
+
+_VISION = "sglang/srt/models/mimo_vl.py"
+
+
+class VisionBackendOnGb10(Rule):
+    """On GB10, mm-attention-backend must be given up to 0.5.15.post1, and fa3 never works.
+
+    Those releases ask for flash_attention_3 in MiMo's vision tower unless the flag says otherwise, and refuse it
+    on every Blackwell GPU. From 0.5.16 SGLang
+    chooses by GPU and takes triton_attn on GB10.
+    """
+
+    code = "vision-backend"
+    options = ("mm-attention-backend",)
+    passages = (
+        Passage((_VISION,), r'attn_implementation="flash_attention_3"', last="0.5.15.post1"),
+        Passage((_VISION,), r"attn_implementation=None,", first="0.5.16"),
+    )
+
+    def check(self, context: Context) -> Iterator[Finding]:
+        """No backend, or Hopper's, on GB10."""
+        if not context.is_gb10 or context.model.architecture != "MiMoV2ForCausalLM":
+            return
+        if context.value("language-model-only") is True:
+            return
+        backend = context.value("mm-attention-backend")
+        if backend is None and not context.release.is_from("0.5.16"):
+            yield error(
+                self.code,
+                f"mm-attention-backend is not given, and SGLang {context.release.version} then asks for "
+                "flash_attention_3, which GB10 does not have",
+                "Write mm-attention-backend: triton_attn.",
+                context.flag_location("mm-attention-backend"),
+                self.source(context),
+            )
+        elif backend == "fa3":
+            yield error(
+                self.code,
+                "mm-attention-backend is fa3, which runs on Hopper only",
+                "Write mm-attention-backend: triton_attn.",
+                context.flag_location("mm-attention-backend"),
+                self.source(context),
+            )
