@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help launch test check lint types site generate bench lock clean
+.PHONY: help launch test check check-releases oracle lint types site generate bench lock clean
 
 help:            ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 launch: $(VENV)/.run  ## print the default launch: one command per rank
 	@$(BIN)/python scripts/gen_launch.py
@@ -32,7 +32,16 @@ generate: $(VENV)/.dev  ## remake every generated file
 site: $(VENV)/.dev  ## serve the site on this machine
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
-bench: $(VENV)/.run  ## time the launch generator
+check-releases: $(VENV)/.dev  ## extract every release catalog anew from its wheel, fail on a difference
+	$(BIN)/python scripts/generate.py releases --check
+
+# The real parser needs CPU torch and some twenty packages: an environment of its own, in .oracle.
+oracle: $(VENV)/.dev  ## compare the catalogs with SGLang's own parser, flag by flag
+	test -x .oracle/bin/python || $(PYTHON) -m venv .oracle
+	.oracle/bin/python -m pip install --quiet -r tests/oracle/requirements.txt
+	$(BIN)/python tests/oracle/compare.py --env .oracle
+
+bench: $(VENV)/.run  ## time the commands
 	@$(BIN)/python tests/bench_launch.py
 
 lock: $(VENV)/.dev  ## resolve the dependencies anew into requirements/

@@ -177,7 +177,7 @@ def _unknown_flag(release: Release, name: str, place: Location, *, suggest: bool
     dashed = name.replace("_", "-")
     names = [option[2:] for option in release.by_option if option.startswith("--")]
     elsewhere = [version for version in known_releases() if load_release(version).flag(name) is not None]
-    known_in = f" Known in {', '.join(elsewhere)}." if elsewhere else ""
+    known_in = f" Known in {_span(elsewhere)}." if elsewhere else ""
     return error(
         "flag-unknown",
         f"SGLang {release.version} has no flag '{name}'",
@@ -278,6 +278,13 @@ def check_variable(
             "Remove it.",
             key_place,
             variable.source,
+        )
+        return
+    newer = release.renamed_variable(name) or (variable.replaced_by if variable is not None else None)
+    if newer is not None:
+        message = f"'{name}' is deprecated in SGLang {release.version}"
+        yield warning(
+            "env-deprecated", message, f"Use {newer} instead.", key_place, variable.source if variable else ""
         )
         return
     if variable is not None and variable.reads:

@@ -83,6 +83,7 @@ class Variable:
         default: The literal default, or None.
         reads: Whether the server reads it.
         removed: Whether the release only mentions it to warn that it has no effect any more.
+        replaced_by: The variable or option to use instead, where the release names one.
         source: File inside the wheel and line.
     """
 
@@ -91,6 +92,7 @@ class Variable:
     default: Any
     reads: bool
     removed: bool
+    replaced_by: str | None
     source: str
 
 
@@ -113,6 +115,14 @@ class Release:
     environment: Mapping[str, Variable]
     passages: Mapping[str, str]
     facts: Mapping[str, Any]
+
+    def renamed_variable(self, name: str) -> str | None:
+        """The name under which the release reads a variable of an older prefix, or None."""
+        for rule in self.facts.get("environment_prefixes", []):
+            newer = rule["replaced_by"] + name.removeprefix(rule["prefix"])
+            if name.startswith(rule["prefix"]) and newer in self.environment:
+                return str(newer)
+        return None
 
     def entry(self, table: str, name: str) -> Mapping[str, Any] | None:
         """The entry of that name in a table of the catalog, such as ``reasoning_parsers``."""
@@ -219,5 +229,6 @@ def _variable(entry: Mapping[str, Any]) -> Variable:
         default=entry["default"],
         reads=entry["reads"],
         removed=bool(entry.get("removed", False)),
+        replaced_by=entry.get("replaced_by"),
         source=entry["source"],
     )

@@ -9,6 +9,7 @@ from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, TARGETS
 from mimo_gb10.explain import Choice, explain
 from mimo_gb10.files import Output
 from mimo_gb10.findings import Finding
+from mimo_gb10.generate.markdown import code, mark, table
 from mimo_gb10.launch import check
 from mimo_gb10.paths import RECIPES, names_in
 from mimo_gb10.plan import LaunchPlan
@@ -16,7 +17,7 @@ from mimo_gb10.targets import renderer
 
 FOLDER = "docs/recipes"
 
-_MARK = "<!-- Made from configs/ by: make generate. Change the config, not this page. -->\n"
+_MARK = mark("configs/")
 _LEVELS = {
     "checked": "**Checked**: every flag and variable against the release's sources. No run is known.",
     "reported": "**Reported**: somebody published a run; what it shows stands under Evidence.",
@@ -35,11 +36,10 @@ def make() -> Mapping[str, Output]:
         recipe = checked.context.recipe
         default = " (default)" if name == DEFAULT_RECIPE else ""
         rows.append([f"[{name}]({name}.md){default}", recipe.title, recipe.sglang, recipe.level])
-    table = _table(["Recipe", "Title", "SGLang", "Level"], rows)
+    rows_table = table(["Recipe", "Title", "SGLang", "Level"], rows)
     levels = "".join(f"- {text}\n" for text in _LEVELS.values())
-    text = (
-        f"# Recipes\n\n{_MARK}\nA recipe says what to serve and how. It runs on any cluster file.\n\n{table}\n{levels}"
-    )
+    intro = "A recipe says what to serve and how. It runs on any cluster file."
+    text = f"# Recipes\n\n{_MARK}\n{intro}\n\n{rows_table}\n{levels}"
     pages[f"{FOLDER}/index.md"] = Output(text)
     return pages
 
@@ -97,18 +97,5 @@ def _choices(choices: Sequence[Choice]) -> str:
     rows = []
     for choice in choices:
         default = "" if choice.default is None else f"`{choice.default}`"
-        rows.append([f"`{choice.name}`", f"`{choice.value}`", default, choice.why, _code(choice.source)])
-    return _table(["Flag or variable", "Value", "SGLang's default", "Why", "Declared in"], rows)
-
-
-def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(_cell(cell) for cell in line) + " |\n" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+        rows.append([f"`{choice.name}`", f"`{choice.value}`", default, choice.why, code(choice.source)])
+    return table(["Flag or variable", "Value", "SGLang's default", "Why", "Declared in"], rows)

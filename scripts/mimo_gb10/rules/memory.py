@@ -143,7 +143,7 @@ class SpeculationCapsRequests(Rule):
     def check(self, context: Context) -> Iterator[Finding]:
         """Speculation without the number."""
         if context.speculative_algorithm is not None and not context.is_given("max-running-requests"):
-            yield note(
+            yield warning(
                 self.code,
                 "max-running-requests is not given; with speculation SGLang takes 48",
                 "Write the number that you mean.",

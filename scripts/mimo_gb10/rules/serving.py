@@ -9,7 +9,7 @@ from mimo_gb10.findings import Finding, error, warning
 from mimo_gb10.passage import Passage
 from mimo_gb10.rules.base import Rule
 
-_KEYS = ("api-key", "admin-api-key")
+_KEYS = ("api-key", "admin-api-key", "ssl-keyfile-password")
 _EVERYWHERE = ("0.0.0.0", "::")
 
 
