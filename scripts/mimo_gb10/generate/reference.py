@@ -143,8 +143,8 @@ def _commands() -> str:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        # argparse wraps at the terminal's width; the page has its own. Usage lines are coloured by newer Pythons.
+        # argparse wraps at the terminal's width; the page has its own. How it folds the usage differs between Pythons.
         with mock.patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1"}):
-            text = module.parser().format_help()
+            text = module.parser().format_help().partition("\n\n")[2]
         parts.append(f"## {path.name}\n\n```text\n{text.rstrip()}\n```\n")
     return "\n".join(parts)
