@@ -40,8 +40,8 @@ def test_scalars(text: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["n", "Y", "no", "Yes", "on", "OFF", "0755", "-012", "1e3", "1.5e3", "1_000", "12:30", "1:30.5", "0b101", "0o17", ".inf",
-     "-.INF", ".nan", "1" * 5000, "1.0e+999", "="],
+    ["n", "Y", "no", "Yes", "on", "OFF", "0755", "-012", "1e3", "1.5e3", "1_000", "12:30", "1:30.5", "0b101", "0o17",
+     ".inf", "-.INF", ".nan", "1" * 5000, "1.0e+999", "="],
 )  # fmt: skip
 def test_scalars_that_readers_disagree_about_are_refused(text: str) -> None:
     with pytest.raises(ValueError):

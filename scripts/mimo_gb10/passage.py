@@ -18,6 +18,7 @@ class Passage:
         after: A regular expression for a line above it, usually the function that holds it; None for anywhere.
         first: First release that must hold it, or None.
         last: Last release that must hold it, or None.
+        optional: Whether a release may lack it: its absence is then the answer, not a mistake.
     """
 
     files: tuple[str, ...]
@@ -25,3 +26,4 @@ class Passage:
     after: str | None = None
     first: str | None = None
     last: str | None = None
+    optional: bool = False

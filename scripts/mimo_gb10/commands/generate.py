@@ -7,6 +7,7 @@ import sys
 from typing import TextIO
 
 from mimo_gb10 import cli
+from mimo_gb10.claims import load_claims, passages
 from mimo_gb10.extract import catalog
 from mimo_gb10.extract.wheel import EnvironmentProblem
 from mimo_gb10.files import Output, write_files
@@ -35,13 +36,13 @@ def generate(options: argparse.Namespace, out: TextIO) -> int:
 def generate_releases(options: argparse.Namespace, out: TextIO) -> int:
     """Extract release catalogs from their wheels, and write or compare them; returns the exit code."""
     versions = options.versions or ([] if options.add else known_releases())
-    passages = {rule.code: rule.passages for rule in ALL_RULES}
+    wanted = {**{rule.code: rule.passages for rule in ALL_RULES}, **passages(load_claims()[1])}
     findings: list[Finding] = []
     for version in [*versions, *([options.add] if options.add else [])]:
         path = RELEASES / f"sglang-{version}.json"
         sys.stderr.write(f"sglang {version}: extracting\n")
         try:
-            made = catalog.extract_release(version, options.cache, path, passages)
+            made = catalog.extract_release(version, options.cache, path, wanted)
         except EnvironmentProblem as problem:
             cli.show(problem.findings, no_color=options.no_color)
             return cli.ENVIRONMENT

@@ -31,7 +31,7 @@ def locate(read: Read, release: str, passages: Mapping[str, Sequence[Passage]]) 
         places = [place for passage in meant if (place := _place(read, passage))]
         if places:
             found[code] = places[0]
-        elif meant:
+        elif meant and not all(passage.optional for passage in meant):
             problems.append(
                 error(
                     "passage-missing",
