@@ -42,7 +42,7 @@ oracle: $(VENV)/.dev  ## compare the catalogs with SGLang's own parser, flag by 
 	$(BIN)/python tests/oracle/compare.py --env .oracle
 
 bench: $(VENV)/.run  ## time the commands
-	@$(BIN)/python tests/bench_launch.py
+	@$(BIN)/python tests/bench.py
 
 lock: $(VENV)/.dev  ## resolve the dependencies anew into requirements/
 	$(BIN)/python -m pip install --quiet uv

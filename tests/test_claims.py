@@ -34,7 +34,7 @@ def test_every_verdict_is_borne_out(tmp_path: Path) -> None:
     ("old", "new", "code"),
     [
         ("until: 0.5.15.post1", "until: 0.5.16", "claim-verdict"),
-        ("flash_attn_varlen_func, releases: ..0.5.15.post1", "flash_attn_varlen_func, releases: ..0.5.16", "claim-check"),
+        ("varlen_func, releases: ..0.5.15.post1", "varlen_func, releases: ..0.5.16", "claim-check"),
         ("value: VisionAttention, releases: 0.5.16..", "value: VisionAttention, releases: 0.5.17..", "claim-check"),
         ("name: VLLM_HOST_IP, releases: none", "name: VLLM_HOST_IP, releases: all", "claim-check"),
         ("name: SGLANG_HOST_IP, releases: all", "name: SGLANG_HOSTIP, releases: all", "claim-check"),

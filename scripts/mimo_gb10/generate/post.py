@@ -44,7 +44,7 @@ def _page(source: str, claims: Sequence[Claim]) -> Iterator[str]:
     )
     yield (
         "*Checked* means that a check runs against the release catalogs, and against the wheels on "
-        "`make check-releases`. *Reported* means that somebody says so, *inferred* that it follows from what is known.\n"
+        "`make check-releases`. *Reported* means that somebody says so, *inferred* that it follows.\n"
     )
     for section, title in _SECTIONS.items():
         rows = [claim for claim in claims if claim.section == section]

@@ -1,4 +1,4 @@
-"""Time the launch generator: `make bench`. Medians of process start to end, and peak memory, on this machine."""
+"""Time the commands: `make bench`. Medians of process start to end, and peak memory, on this machine."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 GEN = str(ROOT / "scripts" / "gen_launch.py")
+CHECK = [str(ROOT / "scripts" / "check_command.py"), str(ROOT / "tests" / "data" / "post-launch.txt")]
+COMPARE = str(ROOT / "scripts" / "compare_releases.py")
 
 RECIPE = """name: bench
 title: A launch over many nodes
@@ -79,15 +81,19 @@ def main() -> None:
             "4 ranks": ([GEN], 21),
             "1,000 ranks": (many_nodes(Path(folder), 1000), 5),
             "10,000 ranks": (many_nodes(Path(folder), 10_000), 3),
+            "check, 1 release": (CHECK, 21),
+            "check, with model": ([*CHECK, "--model", "mimo-v2.5"], 21),
+            "check, all releases": ([*CHECK, "--all-releases"], 11),
+            "compare releases": ([COMPARE], 11),
         }
         for name, (arguments, runs) in cases.items():
             results[name] = timed(arguments, runs)
     if "--json" in sys.argv:
         json.dump({name: {"seconds": s, "peak_mib": m} for name, (s, m) in results.items()}, sys.stdout, indent=2)
         return
-    print(f"{'case':<18}{'median':>10}{'peak memory':>14}")
+    print(f"{'case':<22}{'median':>10}{'peak memory':>14}")
     for name, (median, peak) in results.items():
-        print(f"{name:<18}{median * 1000:>7.0f} ms{peak:>10.0f} MiB")
+        print(f"{name:<22}{median * 1000:>7.0f} ms{peak:>10.0f} MiB")
     print(f"cores: {os.cpu_count()}, Python {sys.version.split()[0]}")
 
 
