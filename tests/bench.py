@@ -28,6 +28,7 @@ flags:
   data-parallel-size: {groups}
   enable-dp-attention: true
   attention-backend: triton
+  mm-attention-backend: triton_attn
   mem-fraction-static: 0.8
 env:
   PYTORCH_CUDA_ALLOC_CONF: expandable_segments:True

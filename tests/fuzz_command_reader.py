@@ -1,6 +1,7 @@
 """Fuzz the command reader with atheris: python tests/fuzz_command_reader.py -max_total_time=600
 
-atheris is no dependency of the project: pip install atheris. Any exception, a finding outside the text, or more than ten seconds for one input is a bug.
+atheris is no dependency of the project: pip install atheris.
+Any exception, a finding outside the text, or more than ten seconds for one input is a bug.
 """
 
 from __future__ import annotations

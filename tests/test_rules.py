@@ -9,7 +9,7 @@ import pytest
 from mimo_gb10.context import Context
 from mimo_gb10.defaults import DEFAULT_CLUSTER
 from mimo_gb10.launch import check
-from mimo_gb10.release import known_releases, load_release
+from mimo_gb10.release import known_releases, load_release, releases_reading
 from mimo_gb10.rules import ALL_RULES
 from mimo_gb10.rules.memory import kv_bytes_per_token
 
@@ -120,3 +120,18 @@ def test_kv_bytes_per_token(ratio: float, wanted: int) -> None:
     """SGLang's formula for this model in fp8 on one of four ranks, worked out by hand."""
     assert kv_bytes_per_token(context("0.5.11"), ratio) == wanted
     assert kv_bytes_per_token(context("0.5.11", "kv-cache-dtype=bf16"), ratio) == 2 * wanted
+
+
+def test_the_quick_look_at_a_variable_agrees_with_the_catalogs() -> None:
+    releases = [load_release(version) for version in known_releases()]
+    names = sorted({name for release in releases for name in release.environment})[::40] + [
+        "SGLANG_ENABLE_SPEC_V2",
+        "NOPE",
+    ]
+    for name in names:
+        slow = [
+            release.version
+            for release in releases
+            if (entry := release.environment.get(name)) and entry.reads and not entry.removed
+        ]
+        assert releases_reading(name) == slow
