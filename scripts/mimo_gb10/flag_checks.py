@@ -291,7 +291,7 @@ def check_variable(
         yield from _check_variable_value(variable, value, place)
         return
     if name.startswith(("SGLANG_", "SGL_", "VLLM_")):
-        readers = releases_reading(name)
+        readers = releases_reading(name) if suggest else []
         if readers:
             yield warning(
                 "env-not-read",

@@ -205,6 +205,7 @@ def releases_reading(variable: str, versions: Iterable[str] | None = None) -> li
     return found
 
 
+@functools.cache
 def _text(version: str) -> str:
     return (RELEASES / f"{_PREFIX}{version}.json").read_text(encoding="utf-8")
 

@@ -92,16 +92,22 @@ def install_transformers(environment: Path, version: str) -> Path:
 
 def dump(environment: Path, wheel: Path) -> dict[str, Any]:
     """The real parser of a wheel. Raises `subprocess.CalledProcessError`."""
+    output = run_parser(environment, wheel)
+    found: dict[str, Any] = json.loads(output[output.index("{") :])
+    return found
+
+
+def run_parser(environment: Path, wheel: Path, *arguments: str) -> str:
+    """What `dump_parser.py` prints about a wheel. Raises `subprocess.CalledProcessError`."""
     libraries = install_transformers(environment, transformers_pin(wheel))
     # No variable may change a default, and nothing may ask the network.
     variables = {key: value for key, value in os.environ.items() if not key.startswith(("SGL", "HF_"))}
     variables |= {"PYTHONPATH": str(libraries), "HF_HUB_OFFLINE": "1"}
     run = subprocess.run(
-        [str(environment / "bin" / "python"), str(HERE / "dump_parser.py"), str(wheel)],
+        [str(environment / "bin" / "python"), str(HERE / "dump_parser.py"), str(wheel), *arguments],
         env=variables, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    found: dict[str, Any] = json.loads(run.stdout[run.stdout.index("{") :])
-    return found
+    return run.stdout
 
 
 def main() -> int:

@@ -11,8 +11,10 @@ only those named in `STUBS`; the output lists which of them were asked for.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.abc
 import importlib.machinery
+import io
 import json
 import sys
 import tempfile
@@ -132,6 +134,17 @@ def variables() -> list[dict[str, Any]]:
     return found
 
 
+def verdict(parser: argparse.ArgumentParser, words: list[str]) -> str:
+    """What the parser says of an argument list: ``accepts``, or why it refuses."""
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            parser.parse_args(words)
+    except (SystemExit, ValueError, AssertionError) as problem:
+        return errors.getvalue().strip().rpartition("\n")[2] or repr(problem)
+    return "accepts"
+
+
 def main() -> int:
     wheel = Path(sys.argv[1])
     finder = StandInFinder()
@@ -145,6 +158,9 @@ def main() -> int:
 
         parser = argparse.ArgumentParser(prog="sglang serve")
         ServerArgs.add_cli_args(parser)
+        if len(sys.argv) > 2:
+            json.dump([verdict(parser, words) for words in json.loads(sys.argv[2])], sys.stdout)
+            return 0
         actions = [describe(parser, action) for action in parser._actions]
         declared = variables()
     json.dump({"stubbed": sorted(finder.used), "actions": actions, "environment": declared}, sys.stdout, indent=1)

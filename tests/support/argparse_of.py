@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
+import functools
 from typing import Any
 
+from mimo_gb10.argument_types import convert
 from mimo_gb10.release import Flag, Release
-
-TYPES: dict[str | None, Any] = {None: None, "int": int, "float": float, "str": str, "json.loads": json.loads}
 
 
 def parser_of(release: Release) -> argparse.ArgumentParser:
@@ -21,4 +20,4 @@ def parser_of(release: Release) -> argparse.ArgumentParser:
 def _arguments(flag: Flag) -> dict[str, Any]:
     if flag.is_switch:
         return {"dest": flag.dest, "action": "store_true"}
-    return {"dest": flag.dest, "nargs": flag.nargs, "type": TYPES.get(flag.type, str)}
+    return {"dest": flag.dest, "nargs": flag.nargs, "type": functools.partial(convert, flag.type)}

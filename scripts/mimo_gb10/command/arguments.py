@@ -67,21 +67,25 @@ class Read:
     has_open_options: bool
 
 
-def read_arguments(words: Sequence[Word], release: Release, locate: Locate, *, is_serve: bool = False) -> Read:
+def read_arguments(
+    words: Sequence[Word], release: Release, locate: Locate, *, is_serve: bool = False, start: int = 0
+) -> Read:
     """Read the arguments of a launch under a release.
 
     Args:
         words: The words behind the entry point.
         release: The catalog.
         locate: Gives the place of an offset.
+        start: Offset of the command itself, for what is missing in it.
         is_serve: Whether a first bare word is the model, as ``sglang serve MODEL`` allows from 0.5.16.
     """
-    return _Parser(words, release, locate).read(is_serve)
+    return _Parser(words, release, locate, start).read(is_serve)
 
 
 class _Parser:
-    def __init__(self, words: Sequence[Word], release: Release, locate: Locate) -> None:
+    def __init__(self, words: Sequence[Word], release: Release, locate: Locate, start: int) -> None:
         self.words = words
+        self.start = start
         self.release = release
         self.locate = locate
         self.at = 0
@@ -246,9 +250,8 @@ class _Parser:
             return
         for flag in self.release.flags:
             if flag.required and not any(given.flag is flag for given in self.given):
-                start = self.words[0].start if self.words else None
-                place = self.locate(start) if start is not None else None
                 option = f"--{flag.name}"
+                place = self.locate(self.start)
                 self.findings.append(error("flag-missing", f"{option} is required", "Add it.", place, flag.source))
 
     def _error(self, code: str, message: str, help: str, place: Location, flag: Flag) -> None:

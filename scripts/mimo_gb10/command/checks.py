@@ -61,7 +61,7 @@ class Verdict:
 
 def check_launch(launch: Launch, release: Release, model: Model | None, lines: Lines) -> Verdict:
     """Check one launch under one release; the rules of a checkpoint only where `model` is given."""
-    read = read_arguments(launch.arguments, release, lines.location, is_serve=launch.is_serve)
+    read = read_arguments(launch.arguments, release, lines.location, is_serve=launch.is_serve, start=launch.start)
     findings = [
         *_oddities(launch, lines),
         *read.findings,
@@ -109,8 +109,10 @@ def _rules(launch: Launch, read: Read, release: Release, model: Model, lines: Li
         amounts.recipe, env={name: value for name, value in amounts.recipe.env.items() if value is not None}
     )
     context = Context(recipe, amounts.cluster, model, release)
+    left_open = {given.flag.dest for given in read.given if given.is_open}
     for rule in ALL_RULES:
-        if rule.applies_to(release.version):
+        looked_at = {flag.dest for option in rule.options if (flag := release.flag(option)) is not None}
+        if rule.applies_to(release.version) and not looked_at & left_open:
             yield from rule.check(context)
 
 

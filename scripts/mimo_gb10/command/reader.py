@@ -16,7 +16,7 @@ _LAUNCH = re.compile(r"sglang\.launch_server|\bsglang[ \t]+serve\b|launch_server
 _FENCE = re.compile(r"(?m)^[ \t>]{0,20}(?P<marks>`{3,}|~{3,})[^`\n]*$")
 # Lines worth reading as shell: an assignment, a launch, or the start of a command over several lines.
 _CANDIDATE = re.compile(
-    r"(?m)^(?P<prompt>[ \t]*(?:[$%#>][ \t]+)?)"
+    r"(?m)^(?P<prompt>[ \t]*(?:[$%>][ \t]+)?)"
     r"(?:(?P<assignment>(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*=)"
     r"|(?=[^\n]*(?:sglang\.launch_server|\bsglang[ \t]+serve\b|launch_server\.py))"
     r"|(?=[^\n#]*\\[ \t\r]*$))"
@@ -127,16 +127,21 @@ def _read_block(text: str, start: int, stop: int, env: dict[str, Assignment]) ->
             return
         line_end = text.find("\n", match.start(), stop)
         line_end = stop if line_end < 0 else line_end
+        if text.startswith("#", match.end("prompt")):
+            at = line_end  # a comment, or a heading
+            continue
         command = read_command(text, match.end("prompt"), stop)
         launch = _launch(text, command, env)
         if launch is None and not match["assignment"]:
             # Prose before the command can open a quote; then the command itself is where to start.
             inside = _LAUNCH.search(text, match.start(), line_end)
             if inside is not None:
-                command = read_command(text, _program_start(text, inside.start(), match.start()), stop)
+                start_at = _program_start(text, inside.start(), match.start())
+                command = read_command(text, start_at, _end_of_code_span(text, start_at, match.start(), stop))
                 launch = _launch(text, command, env)
         if launch is not None:
-            yield launch
+            if not _is_prose(launch):
+                yield launch
             at = max(command.end, match.end("prompt") + 1)
         else:
             _collect_assignments(command, env)
@@ -161,6 +166,21 @@ def _read_rest_of_line(text: str, at: int, stop: int, env: dict[str, Assignment]
         if not separator:
             break
     return at
+
+
+def _is_prose(launch: Launch) -> bool:
+    """Whether the words are a sentence that names the command: several, and no option among them."""
+    return len(launch.arguments) != 1 and not any(
+        word.text.startswith("-") or word.is_open for word in launch.arguments
+    )
+
+
+def _end_of_code_span(text: str, at: int, line_start: int, stop: int) -> int:
+    """Where a span of inline code that is open at `at` ends; `stop` when none is."""
+    if text.count("`", line_start, at) % 2 == 0:
+        return stop
+    end = text.find("`", at, stop)
+    return stop if end < 0 else end
 
 
 def _program_start(text: str, at: int, earliest: int) -> int:

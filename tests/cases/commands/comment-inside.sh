@@ -1,0 +1,4 @@
+python3 -m sglang.launch_server \
+  --model-path /m \
+  # two GPUs
+  --tp-size 2

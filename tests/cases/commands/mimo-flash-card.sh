@@ -1,0 +1,12 @@
+$ SGLANG_ENABLE_SPEC_V2=1 python3 -m sglang.launch_server \
+        --model-path XiaomiMiMo/MiMo-V2-Flash \
+        --served-model-name mimo-v2-flash \
+        --pp-size 1 --dp-size 2 --enable-dp-attention --tp-size 8 \
+        --moe-a2a-backend deepep --page-size 1 \
+        --host 127.0.0.1 --port 9001 --trust-remote-code \
+        --mem-fraction-static 0.75 --max-running-requests 128 \
+        --chunked-prefill-size 16384 --reasoning-parser qwen3 --tool-call-parser mimo \
+        --context-length 262144 --attention-backend fa3 \
+        --speculative-algorithm EAGLE --speculative-num-steps 3 \
+        --speculative-eagle-topk 1 --speculative-num-draft-tokens 4 \
+        --enable-mtp

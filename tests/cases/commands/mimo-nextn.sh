@@ -1,0 +1,1 @@
+python3 -m sglang.launch_server --model-path /m --tp-size 4 --attention-backend fa3 --max-running-requests 8 --speculative-algorithm NEXTN --speculative-num-steps 3 --speculative-eagle-topk 1 --speculative-num-draft-tokens 3

@@ -1,0 +1,1 @@
+sglang serve Qwen/Qwen3-8B --port 30001
