@@ -40,6 +40,7 @@ oracle: $(VENV)/.dev  ## compare the catalogs with SGLang's own parser, flag by 
 	test -x .oracle/bin/python || $(PYTHON) -m venv .oracle
 	.oracle/bin/python -m pip install --quiet -r tests/oracle/requirements.txt
 	$(BIN)/python tests/oracle/compare.py --env .oracle
+	$(BIN)/python tests/oracle/check_commands.py --env .oracle
 
 bench: $(VENV)/.run  ## time the commands
 	@$(BIN)/python tests/bench.py

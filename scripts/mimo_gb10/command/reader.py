@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from mimo_gb10.command.shell_words import Command, Oddity, Word, read_command
+from mimo_gb10.command.shell_words import SMART_QUOTES, Command, Oddity, Word, read_command
 from mimo_gb10.findings import Location
 
 MAX_CHARACTERS = 4 * 1024 * 1024
@@ -26,6 +26,7 @@ _PYTHON = re.compile(r"(?:.*/)?python(?:3(?:\.\d+)?)?\Z")
 _CONTAINER = re.compile(r"(?:.*/)?(?:docker|podman|nerdctl)\Z")
 _SHELL = re.compile(r"(?:.*/)?(?:ba|z|da)?sh\Z")
 _IMAGE = re.compile(r"(?<![\w/.-])(?:[a-z0-9.-]+/)?(?:lmsysorg|sglang|lmsys)/?sglang:[A-Za-z0-9_][\w.-]*")
+_QUOTES = frozenset("'\"") | SMART_QUOTES.keys()
 _REDIRECTION = re.compile(r"(?:\d*|&)(?:>>?|<)&?(?P<target>.*)\Z", re.DOTALL)
 
 
@@ -228,30 +229,39 @@ def _entry(words: Sequence[Word]) -> tuple[int, int, bool] | None:
 
 
 def _nested(text: str, command: Command, env: dict[str, Assignment]) -> Launch | None:
-    """The launch inside ``bash -c "..."``."""
+    """The launch inside ``bash -c "..."``, ``ssh host "..."`` and the like."""
+    is_closed = not any(oddity.kind == "quote-open" for oddity in command.oddities)
     for index, word in enumerate(command.words):
-        before = command.words[index - 1].text if index else ""
-        if not (word.is_quoted and before.startswith("-") and before.endswith("c") and _LAUNCH.search(word.text)):
+        if not (word.is_quoted and index and _LAUNCH.search(word.text)):
             continue
-        if not any(_SHELL.match(earlier.text) for earlier in command.words[:index]):
+        # Without a shell, only a word that is quoted from its first letter on: prose has apostrophes.
+        if not _is_shell_text(command.words[:index]) and not (is_closed and text[word.start] in _QUOTES):
             continue
-        own = dict(env)
-        _collect_assignments(Command(command.words[:index], command.end, ""), own)
+        outer = dict(env)
+        _collect_assignments(Command(command.words[:index], command.end, ""), outer)
+        own = dict(outer)
         at = 0
         while at < len(word.text):
             inner = read_command(word.text, at)
             launch = _launch(word.text, inner, own)
             if launch is not None:
                 launch.image = launch.image or _image(command.words[:index])
-                launch.oddities = [*command.oddities]
-                return _moved(launch, text, word)
+                _move(launch, text, word, outer)
+                launch.oddities = [*command.oddities, *launch.oddities]
+                return launch
             _collect_assignments(inner, own)
             at = max(inner.end, at + 1)
     return None
 
 
-def _moved(launch: Launch, text: str, word: Word) -> Launch:
-    """A nested launch with offsets of the whole text: exact where the quoted text holds no escapes."""
+def _is_shell_text(before: Sequence[Word]) -> bool:
+    """Whether the word behind these is what a shell is to run: ``bash -c``, ``sh -lc``."""
+    last = before[-1].text
+    return last.startswith("-") and last.endswith("c") and any(_SHELL.match(word.text) for word in before)
+
+
+def _move(launch: Launch, text: str, word: Word, outer: dict[str, Assignment]) -> None:
+    """Give a nested launch offsets of the whole text: exact where the quoted text holds no escapes."""
     exact = text.startswith(word.text, word.start + 1)
 
     def offset(inner: int) -> int:
@@ -259,7 +269,11 @@ def _moved(launch: Launch, text: str, word: Word) -> Launch:
 
     launch.start = offset(launch.start)
     launch.arguments = [replace(argument, start=offset(argument.start)) for argument in launch.arguments]
-    return launch
+    launch.oddities = [Oddity(oddity.kind, offset(oddity.offset)) for oddity in launch.oddities]
+    launch.env = {
+        name: assigned if assigned is outer.get(name) else replace(assigned, start=offset(assigned.start))
+        for name, assigned in launch.env.items()
+    }
 
 
 def _collect_assignments(command: Command, env: dict[str, Assignment]) -> None:
