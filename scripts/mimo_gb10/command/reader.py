@@ -14,12 +14,14 @@ MAX_CHARACTERS = 4 * 1024 * 1024
 
 _LAUNCH = re.compile(r"sglang\.launch_server|\bsglang[ \t]+serve\b|launch_server\.py")
 _FENCE = re.compile(r"(?m)^[ \t>]{0,20}(?P<marks>`{3,}|~{3,})[^`\n]*$")
-# Lines worth reading as shell: an assignment, a launch, or the start of a command over several lines.
+# Lines worth reading as shell: an assignment, a launch, or the start of a command over several lines,
+# which a backslash joins or the quotes of bash -c '...' hold together.
 _CANDIDATE = re.compile(
     r"(?m)^(?P<prompt>[ \t]*(?:[$%>][ \t]+)?)"
     r"(?:(?P<assignment>(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*=)"
     r"|(?=[^\n]*(?:sglang\.launch_server|\bsglang[ \t]+serve\b|launch_server\.py))"
-    r"|(?=[^\n#]*\\[ \t\r]*$))"
+    r"|(?=[^\n#]*\\[ \t\r]*$)"
+    r"|(?=[^\n]*[ \t]-[a-z]{0,4}c[ \t]+['\"]))"
 )
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
 _PYTHON = re.compile(r"(?:.*/)?python(?:3(?:\.\d+)?)?\Z")
