@@ -54,7 +54,11 @@ def _rank(text: str) -> int | None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit code."""
-    options = parser().parse_args(arguments)
+    made = parser()
+    options = made.parse_args(arguments)
+    for name in ("check", "explain", "list", "json"):
+        if options.out is not None and getattr(options, name):
+            made.error(f"argument --out: not allowed with argument --{name}")
     if options.rank == "all":
         options.rank = None
 

@@ -155,6 +155,22 @@ def test_new_cluster_is_ready_to_use(tmp_path: Path) -> None:
     assert run_command("gen_launch.py", "--cluster", str(file), "--check").returncode == 0
 
 
+@pytest.mark.parametrize("other", ["--check", "--explain", "--list", "--json"])
+def test_out_writes_scripts_and_nothing_else(other: str, tmp_path: Path) -> None:
+    done = run_command("gen_launch.py", "--out", str(tmp_path / "out"), other)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"--out: not allowed with argument {other}" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e999", "soon"])
+def test_a_variable_is_a_finite_number(value: str) -> None:
+    setting = f"env.SGLANG_BUCKET_EVICTION_DURATION={value}"
+    done = run_command("gen_launch.py", "gb10x4-mtp", "--check", "--set", setting)
+    assert done.returncode == 1
+    assert "error[env-value]" in done.stderr
+
+
 def test_help_needs_no_library() -> None:
     done = run_command("gen_launch.py", "--help")
     assert done.returncode == 0

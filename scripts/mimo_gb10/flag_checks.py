@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -319,8 +320,11 @@ def _check_variable_value(variable: Variable, value: str, place: Location) -> It
         wanted = f"a switch: one of {', '.join((*_TRUE_WORDS, *_FALSE_WORDS))}"
     elif variable.type in ("int", "float"):
         try:
-            (int if variable.type == "int" else float)(value)
+            number = int(value) if variable.type == "int" else float(value)
+            usable = isinstance(number, int) or math.isfinite(number)
         except ValueError:
+            usable = False
+        if not usable:
             wanted = "a whole number" if variable.type == "int" else "a number"
     if wanted:
         yield error(
