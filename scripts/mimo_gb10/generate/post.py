@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from mimo_gb10.claims import POST_CHECKED, Check, Claim, check_claims, load_claims
@@ -19,6 +20,8 @@ _SECTIONS = {
     "launch": "The launch",
     "environment": "The environment",
 }
+
+_VERDICTS = ("holds", "holds until", "partly", "not reproduced", "does not hold")
 
 
 def make() -> Mapping[str, Output]:
@@ -43,9 +46,13 @@ def _page(source: str, claims: Sequence[Claim]) -> Iterator[str]:
         f"Each of its statements is held against the sources of SGLang {releases[0]} to {releases[-1]}.\n"
     )
     yield (
-        "*Checked* means that a check runs against the release catalogs, and against the wheels on "
-        "`make check-releases`. *Reported* means that somebody says so, *inferred* that it follows.\n"
+        "*Checked* means that the verdict is computed from checks against the release catalogs, which "
+        "`make check-releases` compares with the wheels. *Reported* means that somebody ran or read it and says so, "
+        "*inferred* that it follows from what is known.\n"
     )
+    counts = Counter(claim.verdict for claim in claims)
+    told = ", ".join(f"{verdict} {counts[verdict]}" for verdict in _VERDICTS)
+    yield f"{len(claims)} statements: {told}.\n"
     for section, title in _SECTIONS.items():
         rows = [claim for claim in claims if claim.section == section]
         yield f"## {title}\n"
@@ -63,7 +70,7 @@ def _short(statement: str) -> str:
 def _section(claim: Claim) -> Iterator[str]:
     yield f"### {claim.statement.rstrip('.')} {{: #{claim.id} }}\n"
     yield f"**{claim.verdict_text[0].upper()}{claim.verdict_text[1:]}** ({claim.sure}). {claim.says}\n"
-    lines = [line for check in claim.checks for line in _proof(check)]
+    lines = [line for check in sorted(claim.checks, key=lambda check: not check.proves) for line in _proof(check)]
     lines += [f"- <{link}>" for link in claim.links]
     if lines:
         yield "\n".join(lines) + "\n"
@@ -78,15 +85,17 @@ def _proof(check: Check) -> Iterator[str]:
     value = code(_value(facts.get("value")))
     text = {
         "accepts": f"{name} accepts {value} {where}",
+        "abbreviates": f"{name} abbreviates {value} {where}",
         "default": f"{name} is {value} by default {where}",
         "reads": f"{name} is read {where}",
+        "removed": f"{name} causes a warning that it is gone {where}",
+        "pin": f"The release requires {name} {value} {where}",
         "class": f"{name} is the class {value} {where}",
         "thinking": f"{name}: expects reasoning {_when(str(facts.get('value')))} {where}",
         "fact": f"{name}, {code(str(facts.get('key')))} is {value} {where}",
         "source": f"{code(str(facts.get('file')))} holds {code(str(facts.get('pattern')))} {where}",
     }[check.kind]
-    places = _places(check)
-    yield f"- {text}{': ' + places if places else ''}"
+    yield f"- {text}{_places(check)}"
 
 
 def _range(releases: str) -> str:
@@ -97,21 +106,29 @@ def _range(releases: str) -> str:
 
 
 def _places(check: Check) -> str:
-    """Lines of a source passage: release and line, neighbours with the same line joined."""
+    """Where to look it up: file and line, releases with the same place joined; a long list is folded."""
     runs: list[tuple[str, list[str]]] = []
     for version in known_releases():
-        place = load_release(version).passages.get(check.code)
+        place = check.place_in(load_release(version))
         if place is None:
             continue
-        line = place.rpartition(":")[2]
-        if runs and runs[-1][0] == line:
+        if runs and runs[-1][0] == place:
             runs[-1][1].append(version)
         else:
-            runs.append((line, [version]))
-    parts = [
-        f"line {line} ({versions[0]}{' to ' + versions[-1] if len(versions) > 1 else ''})" for line, versions in runs
-    ]
-    return ", ".join(parts)
+            runs.append((place, [version]))
+    if check.kind == "source":
+        parts = [f"line {place.rpartition(':')[2]} ({_span(versions)})" for place, versions in runs]
+    else:
+        parts = [f"<code>{place}</code> ({_span(versions)})" for place, versions in runs]
+    if not parts:
+        return ""
+    if len(parts) == 1:
+        return f": {parts[0]}"
+    return f" <details><summary>where</summary>{'<br>'.join(parts)}</details>"
+
+
+def _span(versions: Sequence[str]) -> str:
+    return versions[0] if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
 
 
 def _when(value: str) -> str:
