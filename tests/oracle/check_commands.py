@@ -1,7 +1,8 @@
 """Ask SGLang's real parsers about the commands in tests/cases/commands.
 
 The checker must find an error about parsing exactly where the real parser refuses. Commands with open parts
-(`$VAR`, `<placeholder>`) are left out: nobody knows what stands there. Exit codes as in `compare.py`.
+(`$VAR`, `<placeholder>`, `--config FILE`) are left out: nobody knows what stands there. So are those that start no
+language model server. Exit codes as in `compare.py`.
 """
 
 from __future__ import annotations
@@ -30,9 +31,12 @@ def words_for_the_parser(launch: Launch, release: Release) -> list[str]:
     """The argument list as the entry point hands it to the parser."""
     words = [word.text for word in launch.arguments]
     if launch.is_serve:
-        if "--model-type" in words:
-            at = words.index("--model-type")
-            del words[at : at + 2]
+        for kind in ("auto", "llm"):
+            if f"--model-type={kind}" in words:
+                words.remove(f"--model-type={kind}")
+            if "--model-type" in words and words[words.index("--model-type") + 1 :][:1] == [kind]:
+                at = words.index("--model-type")
+                del words[at : at + 2]
         if words and not words[0].startswith("-") and release.is_from("0.5.16"):
             words.insert(0, "--model-path")
     return words
@@ -51,13 +55,16 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, default=None)
     parser.add_argument("releases", nargs="*", default=known_releases())
     options = parser.parse_args()
+    newest = load_release(known_releases()[-1])
     launches: dict[str, list[tuple[Launch, Lines]]] = defaultdict(list)
     for path in sorted(CASES.iterdir()):
         if path.suffix in (".sh", ".md", ".txt"):
             text = path.read_bytes().decode()
             for launch in find_launches(text):
-                if not any(word.is_open for word in launch.arguments):
-                    launches[path.name].append((launch, Lines(text, path.name)))
+                lines = Lines(text, path.name)
+                read = read_arguments(launch.arguments, newest, lines.location, is_serve=launch.is_serve)
+                if not (read.has_open_options or any(word.is_open for word in launch.arguments)):
+                    launches[path.name].append((launch, lines))
     compared = different = 0
     for version in options.releases:
         release = load_release(version)

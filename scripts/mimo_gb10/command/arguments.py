@@ -16,6 +16,8 @@ from mimo_gb10.text.suggest import nearest
 Locate = Callable[[int], Location]
 
 _NEGATIVE_NUMBER = re.compile(r"-\d+\Z|-\d*\.\d+\Z")
+_MODEL_TYPES = ("auto", "llm", "diffusion")
+_MOST_SUGGESTIONS = 20
 _ELLIPSIS = ("...", "\u2026", "[...]")
 
 
@@ -44,10 +46,12 @@ class Given:
 
     @property
     def value(self) -> Any:
-        """What a recipe would write: true for a switch, one value, or a list."""
+        """What a recipe would write: true for a switch or a bare option, one value, or a list."""
         if self.flag.is_switch:
             return True
-        if self.flag.nargs is None or (self.flag.nargs == "?" and self.values):
+        if self.flag.nargs == "?" and not self.values:
+            return True
+        if self.flag.nargs in (None, "?"):
             return self.values[0] if self.values else None
         return list(self.values)
 
@@ -59,7 +63,8 @@ class Read:
     Attributes:
         given: In the order of the command.
         findings: Where the parser would refuse, and what it warns of.
-        has_open_options: Whether a whole word may stand for options that are not seen, such as ``$EXTRA_ARGS``.
+        has_open_options: Whether there may be options that are not seen: a whole word such as ``$EXTRA_ARGS`` can
+            stand for some, a file given with ``--config`` holds some.
     """
 
     given: tuple[Given, ...]
@@ -90,17 +95,25 @@ class _Parser:
         self.locate = locate
         self.at = 0
         self.given: list[Given] = []
+        self.last: dict[str, Given] = {}  # by the attribute that it fills
+        self.unknown = 0
         self.findings: list[Finding] = []
         self.has_open_options = False
+        self.is_for_another_parser = False
 
     def read(self, is_serve: bool) -> Read:
-        if is_serve and self.words and self.release.is_from("0.5.16") and not self._is_option(self.words[0]):
-            self._positional_model()
+        if is_serve:
+            self._take_model_type()
+            if self.is_for_another_parser:
+                return Read((), tuple(self.findings), has_open_options=True)
+            if self.words and self.release.is_from("0.5.16") and not self.words[0].text.startswith("-"):
+                self._positional_model()
         while self.at < len(self.words):
             word = self.words[self.at]
-            if is_serve and word.text.split("=", 1)[0] == "--model-type":
-                self.at += 1 if "=" in word.text else 2  # the entry point's own
-            elif self._is_option(word):
+            if word.text in ("-h", "--help"):
+                # The parser stops here: this prints, and starts no server.
+                return Read(tuple(self.given), tuple(self.findings), has_open_options=True)
+            if self._is_option(word):
                 self._option(word)
             elif word.is_open or word.text in _ELLIPSIS or word.text == "\\":
                 self.has_open_options = True
@@ -110,12 +123,40 @@ class _Parser:
         self._check_required()
         return Read(tuple(self.given), tuple(self.findings), self.has_open_options)
 
+    def _take_model_type(self) -> None:
+        """Take out ``--model-type``, which the entry point reads before anything else."""
+        kept: list[Word] = []
+        at = 0
+        while at < len(self.words):
+            word = self.words[at]
+            name, joined, value = word.text.partition("=")
+            if name != "--model-type":
+                kept.append(word)
+                at += 1
+                continue
+            place = self.locate(word.start)
+            is_open = word.is_open
+            if not joined:
+                at += 1
+                value = self.words[at].text if at < len(self.words) else ""
+                is_open = at < len(self.words) and self.words[at].is_open
+            at += 1
+            if value == "diffusion":
+                message = "a diffusion server has options of its own, which are not checked here"
+                self.findings.append(note("not-checked", message, "Read sglang serve --help.", place))
+                self.is_for_another_parser = True
+            elif value not in _MODEL_TYPES and not is_open:
+                message = f"--model-type cannot be {value!r}" if value else "--model-type needs a value"
+                self.findings.append(error("flag-choice", message, f"One of: {', '.join(_MODEL_TYPES)}.", place))
+        self.words = kept
+
     def _is_option(self, word: Word) -> bool:
         text = word.text
-        if not text.startswith("-") or text == "-" or _NEGATIVE_NUMBER.match(text):
+        if not text.startswith("-") or text in ("-", "--") or _NEGATIVE_NUMBER.match(text):
             return False
-        # argparse takes a word with a blank for a value, unless it is an option with its value joined.
-        return " " not in text or text.split("=", 1)[0] in self.release.by_option
+        # argparse takes a word with a blank for a value, unless it is an option, short or whole, with its value joined.
+        name = text.partition("=")[0]
+        return " " not in text or any(option.startswith(name) for option in self.release.by_option)
 
     def _positional_model(self) -> None:
         word = self.words[0]
@@ -128,8 +169,6 @@ class _Parser:
         self.at += 1
         spelling, joined, rest = word.text.partition("=")
         place = self.locate(word.start)
-        if spelling in ("-h", "--help"):
-            return
         option = self._resolve(spelling, word, place)
         if option is None:
             # Its values would only be reported again as leftovers.
@@ -151,9 +190,13 @@ class _Parser:
             message = f"{option} is deprecated in SGLang {self.release.version}"
             self.findings.append(warning("flag-deprecated", message, remedy, place, flag.source))
         converted = self._check_values(flag, option, values, place)
+        if spelling == "--config":
+            self._check_config(joined, place, flag)
         name = option.lstrip("-")
         self._check_repeated(flag, option, converted, place)
-        self.given.append(Given(flag, name, converted, tuple(values), word.start))
+        given = Given(flag, name, converted, tuple(values), word.start)
+        self.given.append(given)
+        self.last[flag.dest] = given
 
     def _resolve(self, spelling: str, word: Word, place: Location) -> str | None:
         known = self.release.by_option
@@ -183,6 +226,10 @@ class _Parser:
 
     def _unknown(self, spelling: str, place: Location) -> Finding:
         version = self.release.version
+        self.unknown += 1
+        if self.unknown > _MOST_SUGGESTIONS:
+            # Text with so many is no launch, and looking names up elsewhere costs time.
+            return error("flag-unknown", f"SGLang {version} has no option {spelling}", "Remove it.", place)
         others = [other for other in known_releases() if spelling in load_release(other).by_option]
         if others:
             newest = others[-1] if others[-1] != version else others[0]
@@ -216,6 +263,8 @@ class _Parser:
             if not word.is_open:
                 try:
                     value = convert(flag.type, word.text)
+                    if flag.action == "LoRAPathAction":
+                        _check_adapter(word.text.strip())
                 except ValueError as problem:
                     self._error("flag-type", f"{option} is {word.text!r}, not {problem}", "Correct it.", here, flag)
                 else:
@@ -228,7 +277,7 @@ class _Parser:
         return tuple(converted)
 
     def _check_repeated(self, flag: Flag, option: str, values: tuple[Any, ...], place: Location) -> None:
-        earlier = next((given for given in self.given if given.flag.dest == flag.dest), None)
+        earlier = self.last.get(flag.dest)
         if earlier is not None and flag.action not in ("append", "extend") and earlier.values != values:
             self.findings.append(
                 warning(
@@ -245,6 +294,14 @@ class _Parser:
         place = self.locate(word.start)
         self.findings.append(error("argument-unexpected", f"{word.text[:60]!r} belongs to no option", remedy, place))
 
+    def _check_config(self, joined: str, place: Location, flag: Flag) -> None:
+        if joined:
+            # The parser accepts it; but the entry point looks for the bare word before it asks the parser.
+            message = "SGLang reads no file that is joined to --config with an equals sign"
+            self.findings.append(warning("config-not-read", message, "Write --config FILE.", place, flag.source))
+        else:
+            self.has_open_options = True
+
     def _check_required(self) -> None:
         if self.has_open_options:
             return
@@ -256,3 +313,15 @@ class _Parser:
 
     def _error(self, code: str, message: str, help: str, place: Location, flag: Flag) -> None:
         self.findings.append(error(code, message, help, place, flag.source))
+
+
+def _check_adapter(text: str) -> None:
+    """What SGLang asks of an adapter that is written as JSON.
+
+    Raises:
+        ValueError: If the parser would refuse it; the message says what is wanted.
+    """
+    if text.startswith("{") and text.endswith("}"):
+        value = convert("json.loads", text)
+        if not {"lora_name", "lora_path"} <= value.keys():
+            raise ValueError("a JSON object with lora_name and lora_path")

@@ -15,11 +15,17 @@ from mimo_gb10.flag_checks import check_variable
 from mimo_gb10.model import Model
 from mimo_gb10.release import Release
 from mimo_gb10.rules import ALL_RULES
+from mimo_gb10.rules.serving import KeyOnCommandLine
 
 _ODDITIES = {
     "smart-quote": (error, "a typographic quote, which bash takes for a letter", "Type ' or \"."),
     "smart-dash": (error, "a typographic dash, which begins no option", "Type two hyphens: --."),
     "odd-space": (error, "a blank that bash does not take for one", "Type a plain space."),
+    "html-entity": (
+        error,
+        "an HTML entity, which bash takes for a separator and letters",
+        "Copy the text of the page, not its source: &lt; is <, &gt; is >, &amp; is &.",
+    ),
     "continuation-broken": (
         error,
         "a blank stands behind the backslash, so the command ends here",
@@ -37,6 +43,11 @@ _ODDITIES = {
     ),
     "quote-open": (error, "this quote is never closed", "Close it."),
 }
+
+_MOST_SUGGESTIONS = 20
+
+_ABOUT_PRESENCE = (KeyOnCommandLine,)
+"""Rules for which it is enough that a flag is there: a key from $KEY shows in the process list as well."""
 
 NO_MODEL = Model(name="unknown", title="an unknown model", architecture="", fused_qkv_tensor_parallel=None, facts={})
 """The model of a command about whose model nothing was said: the rules of a checkpoint stay silent."""
@@ -90,20 +101,17 @@ def _oddities(launch: Launch, lines: Lines) -> Iterator[Finding]:
 
 
 def _variables(launch: Launch, release: Release, lines: Lines) -> Iterator[Finding]:
+    unknown = 0
     for assigned in launch.env.values():
         place = lines.location(assigned.start)
-        if assigned.is_open:
-            # Only the name can be judged; any value that the check takes as text will do.
-            findings: Iterator[Finding] = check_variable(release, assigned.name, "{rank}", place, place)
-        else:
-            findings = check_variable(release, assigned.name, assigned.value, place, place)
-        yield from findings
+        # Of an open value only the name can be judged; any value that the check takes as text will do.
+        value = "{rank}" if assigned.is_open else assigned.value
+        for found in check_variable(release, assigned.name, value, place, place, suggest=unknown < _MOST_SUGGESTIONS):
+            unknown += found.code == "env-unknown"
+            yield found
 
 
 def _rules(launch: Launch, read: Read, release: Release, model: Model, lines: Lines) -> Iterator[Finding]:
-    if read.has_open_options:
-        # Any flag may hide behind $EXTRA_ARGS: a rule that misses one would be guessing.
-        return
     amounts = amounts_to([launch], [read.given], release, model.name, lines.location)
     recipe = replace(
         amounts.recipe, env={name: value for name, value in amounts.recipe.env.items() if value is not None}
@@ -112,7 +120,9 @@ def _rules(launch: Launch, read: Read, release: Release, model: Model, lines: Li
     left_open = {given.flag.dest for given in read.given if given.is_open}
     for rule in ALL_RULES:
         looked_at = {flag.dest for option in rule.options if (flag := release.flag(option)) is not None}
-        if rule.applies_to(release.version) and not looked_at & left_open:
+        # Any flag may hide behind $EXTRA_ARGS or in a file: a rule that misses one, or its value, would be guessing.
+        is_guess = read.has_open_options or bool(looked_at & left_open)
+        if rule.applies_to(release.version) and (not is_guess or isinstance(rule, _ABOUT_PRESENCE)):
             yield from rule.check(context)
 
 

@@ -29,7 +29,6 @@ _CONTAINER = re.compile(r"(?:.*/)?(?:docker|podman|nerdctl)\Z")
 _SHELL = re.compile(r"(?:.*/)?(?:ba|z|da)?sh\Z")
 _IMAGE = re.compile(r"(?<![\w/.-])(?:[a-z0-9.-]+/)?(?:lmsysorg|sglang|lmsys)/?sglang:[A-Za-z0-9_][\w.-]*")
 _QUOTES = frozenset("'\"") | SMART_QUOTES.keys()
-_REDIRECTION = re.compile(r"(?:\d*|&)(?:>>?|<)&?(?P<target>.*)\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +88,10 @@ def find_launches(text: str) -> list[Launch]:
     shared: dict[str, Assignment] = {}
     launches: list[Launch] = []
     for start, stop in _blocks(text):
-        env = dict(shared)
+        # A block of exports belongs to the launches that follow it; what a block with a launch sets is its own.
+        env = dict(shared) if _LAUNCH.search(text, start, stop) else shared
         found = list(_read_block(text, start, stop, env))
         if not found:
-            # A block of exports belongs to the launches that follow it.
             shared = env
         launches += found
     for launch in launches:
@@ -203,7 +202,7 @@ def _launch(text: str, command: Command, env: dict[str, Assignment]) -> Launch |
     _collect_assignments(Command(words[:program], command.end, ""), own)
     return Launch(
         start=words[program].start,
-        arguments=_without_redirections(words[first_argument:]),
+        arguments=list(words[first_argument:]),
         env=own,
         image=_image(words[:program]),
         is_serve=is_serve,
@@ -309,19 +308,3 @@ def _image(before: Sequence[Word]) -> str | None:
         if not name.startswith("-") and "=" not in name and not _SHELL.match(name) and not _PYTHON.match(name):
             return None if word.is_open or name in ("run", "exec", "docker") else name
     return None
-
-
-def _without_redirections(words: Sequence[Word]) -> list[Word]:
-    kept: list[Word] = []
-    skip = False
-    for word in words:
-        match = (
-            None if word.is_quoted or (word.text.startswith("<") and word.is_open) else _REDIRECTION.match(word.text)
-        )
-        if skip:
-            skip = False
-        elif match:
-            skip = not match["target"]
-        else:
-            kept.append(word)
-    return kept

@@ -22,6 +22,16 @@ _TEMPLATE = re.compile(r"\{\{[^{}\n]{0,80}\}\}|\{[A-Za-z_][A-Za-z0-9_]*\}")
 _BLANKS_TO_LINE_END = re.compile(r"[ \t\r]{1,200}\n")
 _BLANKS_THEN_COMMENT = re.compile(r"[ \t]{1,200}#")
 _OPTION_LINE = re.compile(r"[ \t]{0,200}--?[A-Za-z][A-Za-z0-9-]{1,80}(?:[ \t=\r\n\\]|\Z)")
+# An unquoted {a,b} or {1..4}: the shell makes several words of it.
+_BRACES = re.compile(r"\{[^\s{}'\"]{0,200}(?:,|\.\.)[^\s{}'\"]{0,200}\}")
+# The source of a page in place of its text. &lt;model&gt; is one hole.
+_ENTITY = re.compile(
+    r"(?P<ampersands>(?:&amp;){1,2})|&lt;(?:(?!&[lg]t;)[^\n]){1,80}&gt;"
+    r"|&(?:lt|gt|quot|apos|nbsp|#\d{1,5}|#x[0-9a-fA-F]{1,4});"
+)
+_REDIRECTION = re.compile(r"&>>?|>&amp;|>[>|&]?|<<<|<<-?|<[>&]?")
+# "> " in front of a continued line: a shell's second prompt, or a quotation in a page; no file is called "--tp-size".
+_PROMPT_OF_LINE = re.compile(r"[ \t]{0,200}>[ \t]{1,200}(?=--?[A-Za-z])")
 _LONG_DASH_REST = re.compile("[-\u2010-\u2014\u2212]{0,4}")
 
 
@@ -29,7 +39,7 @@ class Oddity(NamedTuple):
     """Something in the text that bash would take otherwise than its writer meant.
 
     Attributes:
-        kind: ``smart-quote``, ``smart-dash``, ``odd-space``, ``continuation-broken``,
+        kind: ``smart-quote``, ``smart-dash``, ``odd-space``, ``html-entity``, ``continuation-broken``,
             ``continuation-missing``, ``comment-breaks-command`` or ``quote-open``.
         offset: Where, in characters from the start of the input.
     """
@@ -93,6 +103,7 @@ class _Reader:
         self.parts: list[str] = []
         self.word: Word | None = None
         self.depth = 0  # of $( ... ) around here; its content belongs to the word
+        self.is_target = False  # the next word is where a redirection goes
 
     def read(self) -> Command:
         text = self.text
@@ -100,6 +111,7 @@ class _Reader:
             ch = text[self.at]
             if ch == "\n":
                 self.depth = 0
+                self.is_target = self.is_target and self.word is not None
                 if not self._goes_on_without_backslash():
                     return self._done(1, "\n")
             elif ch == "\\":
@@ -121,16 +133,26 @@ class _Reader:
                 if not self._comment():
                     return self._done(0, "")
             elif ch in ";&|()":
-                if ch == "&" and self.parts and self.parts[-1] in "<>":
-                    self._take(ch)  # 2>&1
+                if text.startswith("&>", self.at):
+                    self._redirection()
+                    continue
+                if entity := _ENTITY.match(text, self.at, self.stop):
+                    self._odd("html-entity", self.at)
+                    if entity["ampersands"]:
+                        return self._done(len(entity.group()), "&" * entity.group().count("&"))
+                    self._take(entity.group(), is_open=True)
                     continue
                 double = text[self.at : self.at + 2]
                 length = 2 if double in ("&&", "||", ";;") else 1
                 return self._done(length, text[self.at : self.at + length])
             elif ch == "$":
                 self._dollar()
-            elif ch in "<{":
-                match = (_HOLE if ch == "<" else _TEMPLATE).match(text, self.at, self.stop)
+            elif ch == "<" and (match := _HOLE.match(text, self.at, self.stop)):
+                self._take(match.group(), is_open=True)
+            elif ch in "<>":
+                self._redirection()
+            elif ch == "{":
+                match = _TEMPLATE.match(text, self.at, self.stop) or _BRACES.match(text, self.at, self.stop)
                 self._take(match.group() if match else ch, is_open=match is not None)
             elif ch == "`":
                 self._backtick()
@@ -155,9 +177,24 @@ class _Reader:
     def _end_word(self) -> None:
         if self.word is not None:
             self.word.text = "".join(self.parts)
-            self.words.append(self.word)
-            self.word = None
-            self.parts = []
+            if not self.is_target:
+                self.words.append(self.word)
+            self._drop_word()
+            self.is_target = False
+
+    def _drop_word(self) -> None:
+        self.word = None
+        self.parts = []
+
+    def _redirection(self) -> None:
+        """Leave out ``2>``, ``&>>`` and the like, and the word behind it."""
+        is_number = self.word is not None and not (self.word.is_quoted or self.word.is_open)
+        if is_number and "".join(self.parts).isdecimal() and self.text[self.at] != "&":
+            self._drop_word()
+        self._end_word()
+        match = _REDIRECTION.match(self.text, self.at, self.stop)
+        self.at = match.end() if match else self.at + 1
+        self.is_target = True
 
     def _take(self, part: str, *, is_open: bool = False) -> None:
         word = self._begin()
@@ -190,6 +227,10 @@ class _Reader:
             self.at += 1
 
     def _continued(self) -> None:
+        prompt = _PROMPT_OF_LINE.match(self.text, self.at, self.stop)
+        if prompt:
+            self._end_word()
+            self.at = prompt.end()
         # Blanks behind a continuation separate words, as they do anywhere.
         if self.at < self.stop and self.text[self.at] in " \t":
             self._end_word()
@@ -244,7 +285,10 @@ class _Reader:
                 self.at += 2
             elif plain == '"' and here == "$":
                 match = _VARIABLE.match(text, self.at, self.stop)
-                self._take(match.group() if match else "$", is_open=match is not None or text[self.at + 1] == "(")
+                is_open = match is not None or text.startswith("$(", self.at)
+                self._take(match.group() if match else "$", is_open=is_open)
+            elif plain == '"' and here == "`":
+                self._take(here, is_open=True)
             else:
                 match = _HOLE.match(text, self.at, self.stop) if here == "<" else None
                 self._take(match.group() if match else here, is_open=match is not None)
@@ -254,6 +298,11 @@ class _Reader:
         if self.text.startswith("$(", self.at):
             self._take("$(", is_open=True)
             self.depth = 1
+            return
+        if self.text.startswith("$'", self.at):
+            self._begin().is_open = True  # its backslashes mean something; that is not expanded here
+        if self.text[self.at + 1 : self.at + 2] in ("'", '"'):
+            self.at += 1
             return
         match = _VARIABLE.match(self.text, self.at, self.stop)
         self._take(match.group() if match else "$", is_open=match is not None)

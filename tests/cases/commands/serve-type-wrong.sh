@@ -1,0 +1,1 @@
+sglang serve --model-type vlm Qwen/Qwen3-8B
