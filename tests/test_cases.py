@@ -187,8 +187,9 @@ def test_the_command_shows_the_same(name: str) -> None:
 
 # --- what the cases cover
 
-# The first is for a keyword that no schema uses yet; the second needs hundreds of mistakes (see test_bad_input.py).
-NOT_IN_A_TABLE = {"value-invalid", "too-many"}
+# The first is for a keyword that no schema uses yet; the second needs hundreds of mistakes (see test_bad_input.py). The
+# others are about this repository's own files, which are as they should be (see test_patch_index.py, test_rules.py).
+NOT_IN_A_TABLE = {"value-invalid", "too-many", "patch-index", "defect-unmended"}
 
 
 def library_files() -> list[Path]:
@@ -272,7 +273,7 @@ def test_every_rule_has_a_case(rule: rules.Rule) -> None:
     )
     codes = set(codes_in(body, None))
     assert codes
-    assert codes <= {re.escape(code) for code in covered_codes()}
+    assert codes <= {re.escape(code) for code in covered_codes() | NOT_IN_A_TABLE}
 
 
 def constraints(schema: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

@@ -8,10 +8,12 @@ import pytest
 
 from mimo_gb10.context import Context
 from mimo_gb10.defaults import DEFAULT_CLUSTER
+from mimo_gb10.defects import PatchFile, load_defects, load_verdicts
 from mimo_gb10.launch import check
 from mimo_gb10.release import known_releases, load_release, releases_reading
-from mimo_gb10.rules import ALL_RULES
+from mimo_gb10.rules import ALL_RULES, mends
 from mimo_gb10.rules.memory import kv_bytes_per_token
+from mimo_gb10.rules.mends import DefectsKnown
 
 MTP = (
     "speculative-algorithm=EAGLE",
@@ -36,7 +38,7 @@ def codes(setup: Context) -> set[str]:
 
 @pytest.mark.parametrize("release", known_releases())
 def test_the_default_recipe_breaks_no_rule_in_any_release(release: str) -> None:
-    allowed = {"open-without-key", "nccl-deadlock", "defect-unmended", "defect-absent"}
+    allowed = {"open-without-key", "nccl-deadlock", "defect-absent"}
     assert codes(context(release)) <= allowed
 
 
@@ -105,6 +107,64 @@ def test_rules_are_ready_to_be_shown(rule: object) -> None:
 def test_a_rule_has_two_sides(code: str, with_it: Context, without_it: Context) -> None:
     assert code in codes(with_it)
     assert code not in codes(without_it)
+
+
+def listing(release: str, defects: tuple[str, ...], *overrides: str) -> Context:
+    setup = context(release, *overrides)
+    return Context(replace(setup.recipe, defects=defects), setup.cluster, setup.model, setup.release)
+
+
+OLDER = tuple(name for name in load_defects() if name != "mtp-triton-window")
+NEWER = tuple(name for name in OLDER if name != "audio-encoder-flash-attn")
+
+
+@pytest.mark.parametrize(
+    ("setup", "wanted"),
+    [
+        (listing("0.5.15.post1", OLDER), set()),
+        (listing("0.5.16", NEWER), set()),
+        (listing("0.5.16", OLDER), {"defect-absent"}),
+        (listing("0.5.15.post1", NEWER), {"defect-unlisted"}),
+        (listing("0.5.23", ()), {"defect-unlisted"}),
+        (listing("0.5.23", (*NEWER, "mtp-triton-window")), {"defect-absent"}),
+        (listing("0.5.23", (*NEWER, "nope")), {"defect-unknown"}),
+    ],
+    ids=lambda value: "" if isinstance(value, Context) else " ".join(sorted(value)),
+)
+def test_a_recipe_lists_what_its_release_has(setup: Context, wanted: set[str]) -> None:
+    assert {found.code for found in DefectsKnown().check(setup)} == wanted
+
+
+@pytest.mark.parametrize(
+    ("setup", "bites"),
+    [
+        (listing("0.5.22", NEWER), False),
+        (listing("0.5.22", NEWER, *MTP), True),
+        (listing("0.5.22", NEWER, *MTP, "attention-backend=fa3"), False),
+        (
+            listing("0.5.22", NEWER, *MTP, "attention-backend=fa3", "speculative-draft-attention-backend=triton"),
+            True,
+        ),
+    ],
+)
+def test_the_mtp_defect_bites_only_mtp_on_triton(setup: Context, bites: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "mtp-triton-window"
+    patch = PatchFile("x.patch", "0.5.22", "0.5.22", ("0.5.22",), ())
+    verdicts = {**load_verdicts(), name: replace(load_verdicts()[name], patches=(patch,))}
+    monkeypatch.setattr(mends, "load_verdicts", lambda: verdicts)
+    assert {found.code for found in DefectsKnown().check(setup)} == ({"defect-unlisted"} if bites else set())
+    without = replace(load_verdicts()[name], patches=())
+    monkeypatch.setattr(mends, "load_verdicts", lambda: {**load_verdicts(), name: without})
+    assert not list(DefectsKnown().check(setup)), "a patch that is not there cannot be asked for"
+    listed = Context(replace(setup.recipe, defects=(*NEWER, name)), setup.cluster, setup.model, setup.release)
+    assert {found.code for found in DefectsKnown().check(listed)} == {"defect-unmended"}
+
+
+def test_a_command_lists_no_defects() -> None:
+    setup = listing("0.5.23", ())
+    document = replace(setup.recipe.document, value={"flags": {}, "env": {}})
+    asked = Context(replace(setup.recipe, document=document), setup.cluster, setup.model, setup.release)
+    assert not list(DefectsKnown().check(asked))
 
 
 def test_grpc_port_ends_with_its_range() -> None:

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mimo_gb10.context import Context
-from mimo_gb10.defects import load_defects
+from mimo_gb10.defects import PRESENT, load_defects, load_verdicts
 from mimo_gb10.findings import Finding, Severity
 from mimo_gb10.flag_checks import CLUSTER_FLAGS, CLUSTER_VARIABLES, MISTAKEN_VARIABLES
 from mimo_gb10.launch import run_checks
 from mimo_gb10.recipe import FlagValue, Recipe
-from mimo_gb10.release import Flag, Release, in_range, known_releases, load_release, version_key
+from mimo_gb10.release import Flag, Release, known_releases, load_release, version_key
 from mimo_gb10.rules import ALL_RULES
 
 
@@ -208,13 +208,14 @@ def _pins(old: Release, new: Release) -> Iterator[Change]:
 
 
 def _defects(old: Release, new: Release) -> Iterator[Change]:
-    for name, defect in load_defects().items():
-        before = in_range(old.version, defect.first, defect.last)
-        after = in_range(new.version, defect.first, defect.last)
+    for name, verdict in load_verdicts().items():
+        before, after = (verdict.in_release(release.version) == PRESENT for release in (old, new))
         if before and not after:
             yield Change("defect-mended", name, "present", "mended upstream", "Drop its patch.")
         elif after and not before:
-            yield Change("defect-new", name, "absent", "present", f"Expect: {defect.symptom}.")
+            yield Change(
+                "defect-new", name, "absent", "present", f"Expect: {load_defects()[name].symptom.rstrip('.')}."
+            )
 
 
 def _rules(old: Release, new: Release) -> Iterator[Change]:
@@ -287,8 +288,8 @@ def moved_recipe(recipe: Recipe, old: Release, new: Release) -> tuple[Recipe, li
         if flag is not None and flag.choices and isinstance(value, str) and value not in map(str, flag.choices):
             notes.append(f"{name}: {value} is no choice any more; one of {', '.join(map(str, flag.choices))}")
     env = {name: value for name, value in recipe.env.items() if name in CLUSTER_VARIABLES or _keeps(name, old, new)}
-    defects = load_defects()
-    still = [name for name in recipe.defects if in_range(new.version, defects[name].first, defects[name].last)]
+    verdicts = load_verdicts()
+    still = [name for name in recipe.defects if verdicts[name].in_release(new.version) == PRESENT]
     kept = {*flags, *env, "model", "nodes", *(("defects",) if still else ())}
     why = {name: text for name, text in recipe.why.items() if name in kept}
     why |= {option: recipe.why[name] for option, name in renamed.items() if name in recipe.why}

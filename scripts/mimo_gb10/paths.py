@@ -11,7 +11,9 @@ CLUSTERS = CONFIGS / "clusters"
 MODELS = CONFIGS / "models"
 RELEASES = CONFIGS / "releases"
 SCHEMAS = CONFIGS / "schema"
-DEFECTS = ROOT / "patches" / "defects.yaml"
+PATCHES = ROOT / "patches"
+DEFECTS = PATCHES / "defects.yaml"
+PATCH_INDEX = PATCHES / "index.json"
 DOCS = ROOT / "docs"
 
 

@@ -8,12 +8,12 @@ from typing import TextIO
 
 from mimo_gb10 import cli
 from mimo_gb10.claims import load_claims, passages
-from mimo_gb10.extract import catalog
+from mimo_gb10.extract import catalog, patch_index
 from mimo_gb10.extract.wheel import EnvironmentProblem
 from mimo_gb10.files import Output, write_files
 from mimo_gb10.findings import Finding, Location, Refused, error, has_errors, worst_first
 from mimo_gb10.generate import stale, write
-from mimo_gb10.paths import RELEASES, ROOT
+from mimo_gb10.paths import PATCH_INDEX, RELEASES, ROOT
 from mimo_gb10.release import known_releases
 from mimo_gb10.rules import ALL_RULES
 
@@ -22,7 +22,7 @@ def generate(options: argparse.Namespace, out: TextIO) -> int:
     """Remake or check the files made from the configs; returns the exit code."""
     try:
         if options.check:
-            findings = stale()
+            findings = [*stale(), *patch_index.changed_since()]
             cli.show(findings, no_color=options.no_color)
             return cli.ERRORS if findings else cli.OK
         for path in write():
@@ -60,5 +60,29 @@ def generate_releases(options: argparse.Namespace, out: TextIO) -> int:
         elif not has_errors(made.findings):
             write_files(path.parent, {path.name: Output(text)})
             out.write(f"wrote {shown}\n")
+    cli.show(worst_first(findings), no_color=options.no_color)
+    return cli.ERRORS if has_errors(findings) else cli.OK
+
+
+def generate_patches(options: argparse.Namespace, out: TextIO) -> int:
+    """Make the index of the patches from the wheels, and write or compare it; returns the exit code."""
+    try:
+        made, findings = patch_index.build(patch_index.wheels(options.cache))
+    except EnvironmentProblem as problem:
+        cli.show(problem.findings, no_color=options.no_color)
+        return cli.ENVIRONMENT
+    except Refused as refused:
+        cli.show(worst_first(refused.findings), no_color=options.no_color)
+        return cli.ERRORS
+    text = patch_index.as_text(made)
+    fresh = PATCH_INDEX.is_file() and PATCH_INDEX.read_text(encoding="utf-8") == text
+    shown = str(PATCH_INDEX.relative_to(ROOT))
+    if not fresh and options.check:
+        findings.append(
+            error("patch-index", "the index differs from wheels and patches", patch_index.REMAKE, Location(shown))
+        )
+    elif not fresh and not has_errors(findings):
+        write_files(PATCH_INDEX.parent, {PATCH_INDEX.name: Output(text)})
+        out.write(f"wrote {shown}\n")
     cli.show(worst_first(findings), no_color=options.no_color)
     return cli.ERRORS if has_errors(findings) else cli.OK

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import hashlib
 import os
 import shutil
@@ -53,7 +55,21 @@ class Wheel:
 
     def read(self, member: str) -> str:
         """The text of a member, with universal newlines. Raises `KeyError`."""
-        return self._zip.read(member).decode("utf-8-sig").replace("\r\n", "\n")
+        return self.read_bytes(member).decode("utf-8-sig").replace("\r\n", "\n")
+
+    def read_bytes(self, member: str) -> bytes:
+        """A member as it is. Raises `KeyError`."""
+        return self._zip.read(member)
+
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of every member in hexadecimal, as the wheel's own RECORD lists them."""
+        record = next(name for name in self.members if name.endswith(".dist-info/RECORD"))
+        found = {}
+        for path, digest, _size in csv.reader(self.read(record).splitlines()):
+            kind, _, value = digest.partition("=")
+            if kind == "sha256":
+                found[path] = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
+        return found
 
 
 def default_cache_dir() -> Path:

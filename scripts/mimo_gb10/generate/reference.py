@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from unittest import mock
 
 from mimo_gb10.compare import thinking_text
-from mimo_gb10.defects import load_defects
+from mimo_gb10.defects import PRESENT, load_verdicts
 from mimo_gb10.files import Output
 from mimo_gb10.generate.markdown import code, mark, table
 from mimo_gb10.paths import ROOT
-from mimo_gb10.release import Release, in_range, known_releases, load_release
+from mimo_gb10.release import Release, known_releases, load_release
 from mimo_gb10.rules import ALL_RULES, Rule
 
 FOLDER = "docs/reference"
@@ -74,8 +74,8 @@ def _releases(releases: list[Release]) -> str:
         table(
             ["Defect", *(release.version for release in releases)],
             [
-                [code(name), *("yes" if in_range(r.version, defect.first, defect.last) else "" for r in releases)]
-                for name, defect in load_defects().items()
+                [code(name), *("yes" if verdict.in_release(r.version) == PRESENT else "" for r in releases)]
+                for name, verdict in load_verdicts().items()
             ],
         ),
     ]

@@ -85,12 +85,13 @@ class NextnNeedsMultiLayer(Rule):
 
 
 class MtpOnTriton(Rule):
-    """MTP with the triton attention backend crashes up to 0.5.22 and is not proven after that.
+    """MTP with the triton attention backend needs a patch up to 0.5.22.
 
-    The draft-extend CUDA graph gets no sliding-window indices, so every rank dies while capturing it: seen
-    on two GPUs with 0.5.11 and 0.5.17 and a tiny model, and reported upstream (sglang issue 24481). With
-    the graphs off, 0.5.17 came up and died within seconds under load. 0.5.23 fills the indices; nobody is known to
-    have run it on GB10.
+    The draft-extend CUDA graph gets no sliding-window indices, so every rank dies while capturing it: seen with 0.5.11 and
+    0.5.17, and reported upstream (sglang issue 24481). Up to 0.5.15.post1 the path without graphs is no way out: all MTP
+    layers but the first run with the attention metadata of the last prefill. The patch of the defect mtp-triton-window
+    mends both; its proof is the attention backend's, on a CPU and an H100. No run on GB10 is known, with the patch or with
+    0.5.23, which fills the indices itself.
     """
 
     code = "mtp-triton"
@@ -124,30 +125,40 @@ class MtpOnTriton(Rule):
             return
         place = context.flag_location("speculative-algorithm")
         source = self.source(context)
-        if context.release.is_from("0.5.23"):
+        version = context.release.version
+        is_mended = "mtp-triton-window" in context.recipe.defects
+        if context.release.is_from("0.5.23") or is_mended:
+            what = "the patch mtp-triton-window" if is_mended else f"SGLang {version}"
             yield warning(
                 self.code,
-                "MTP with the triton backend is not proven on this release: its source fills the buffers "
-                "whose lack crashes releases up to 0.5.22, but no run is known",
-                "Seen to fail: 0.5.11 and 0.5.17 die at graph capture; 0.5.17 with graphs off dies under load. "
-                "To serve tonight use gb10x4-omni.",
+                f"no run of MTP with the triton backend on GB10 is known: what {what} does was proven on other hardware, "
+                "or by reading",
+                "See docs/patches/mtp-triton-window.md for what was seen. To serve tonight use gb10x4-omni.",
                 place,
                 source,
             )
-        elif context.decode_graphs_off:
+        elif not context.decode_graphs_off:
+            yield error(
+                self.code,
+                f"MTP with the triton backend dies at graph capture in SGLang {version}",
+                "List the defect mtp-triton-window, so that its patch is put on. Or leave MTP out, or use 0.5.23.",
+                place,
+                source,
+            )
+        elif context.release.is_from("0.5.16"):
             yield warning(
                 self.code,
-                "MTP with the triton backend and graphs off was seen to die under load (0.5.17), "
-                f"and {context.release.version} itself warns of wrong results there",
-                "Leave MTP out, or use 0.5.23.",
+                f"MTP with the triton backend and graphs off is slower, and SGLang {version} itself warns of wrong results",
+                "List the defect mtp-triton-window and leave the graphs on. Or leave MTP out, or use 0.5.23.",
                 place,
                 source,
             )
         else:
             yield error(
                 self.code,
-                f"MTP with the triton backend dies at graph capture in SGLang {context.release.version}",
-                "Leave MTP out, or use 0.5.23. Switching the decode graphs off starts, but was seen to die under load.",
+                f"without graphs, SGLang {version} runs all MTP layers but the first with the attention metadata of the last "
+                "prefill: wrong tokens, NaN or an illegal memory access follow",
+                "List the defect mtp-triton-window, so that its patch is put on. Or leave MTP out, or use 0.5.23.",
                 place,
                 source,
             )
