@@ -1,0 +1,35 @@
+"""Run SGLang's own code from a source tree, in the environment that has CPU torch.
+
+A case is a script in ``cases/``. It gets the tree first on ``PYTHONPATH``, calls the function under test, and prints one
+JSON object as its last line. What it may replace: a GPU, a compiled kernel, model weights. Never the function under test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from mimo_gb10.paths import ROOT
+
+HERE = Path(__file__).resolve().parent
+PYTHON = ROOT / ".upstream" / "bin" / "python"
+
+
+def run_case(name: str, tree: Path, *arguments: str, timeout: float = 300, **env: str) -> dict[str, Any]:
+    """What a case printed; ``{"died": ...}`` with the end of its error output if it did not get that far."""
+    variables = {key: value for key, value in os.environ.items() if not key.startswith(("SGL", "HF_", "PYTHON"))}
+    # Without bytecode files: two trees may share files through hard links.
+    paths = os.pathsep.join([str(tree), str(HERE / "stand_ins")])
+    variables |= {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1", **env}
+    run = subprocess.run(
+        [str(PYTHON), str(HERE / "cases" / f"{name}.py"), *arguments],
+        env=variables, capture_output=True, text=True, check=False, timeout=timeout,
+    )  # fmt: skip
+    lines = run.stdout.strip().splitlines()
+    if run.returncode or not lines:
+        return {"died": run.stderr[-4000:], "exit": run.returncode}
+    found: dict[str, Any] = json.loads(lines[-1])
+    return found
