@@ -38,7 +38,7 @@ def codes(setup: Context) -> set[str]:
 
 @pytest.mark.parametrize("release", known_releases())
 def test_the_default_recipe_breaks_no_rule_in_any_release(release: str) -> None:
-    allowed = {"open-without-key", "nccl-deadlock", "defect-absent"}
+    allowed = {"open-without-key", "nccl-deadlock", "torchcodec-aarch64", "defect-absent"}
     assert codes(context(release)) <= allowed
 
 
@@ -94,6 +94,8 @@ def test_rules_are_ready_to_be_shown(rule: object) -> None:
             context("0.5.19", "enable-hierarchical-cache=true"),
         ),
         ("nccl-deadlock", context("0.5.17"), context("0.5.18")),
+        ("torchcodec-aarch64", context("0.5.21"), context("0.5.22")),
+        ("torchcodec-aarch64", context("0.5.21"), context("0.5.21", "language-model-only=true")),
         (
             "vision-backend",
             context("0.5.23", "mm-attention-backend=fa3"),

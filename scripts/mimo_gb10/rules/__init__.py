@@ -10,7 +10,7 @@ from mimo_gb10.rules.memory import (
     SwaRatio,
 )
 from mimo_gb10.rules.mends import DefectsKnown
-from mimo_gb10.rules.multimodal import VisionBackendOnGb10
+from mimo_gb10.rules.multimodal import TorchcodecOnAarch64, VisionBackendOnGb10
 from mimo_gb10.rules.network import Addresses, GrpcPort, HostIpIsAddress, OneRdmaHalf, PortClash
 from mimo_gb10.rules.parallel import (
     DataParallelNeedsDpAttention,
@@ -36,6 +36,7 @@ ALL_RULES: tuple[Rule, ...] = (
     HierarchicalCacheResetsRatio(),
     HierarchicalCacheNeedsUnifiedTree(),
     VisionBackendOnGb10(),
+    TorchcodecOnAarch64(),
     Addresses(),
     HostIpIsAddress(),
     PortClash(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mimo_gb10.context import Context
-from mimo_gb10.findings import Finding, error
+from mimo_gb10.findings import Finding, error, warning
 from mimo_gb10.passage import Passage
 from mimo_gb10.rules.base import Rule
 
@@ -49,5 +49,40 @@ class VisionBackendOnGb10(Rule):
                 "mm-attention-backend is fa3, which runs on Hopper only",
                 "Write mm-attention-backend: triton_attn.",
                 context.flag_location("mm-attention-backend"),
+                self.source(context),
+            )
+
+
+class TorchcodecOnAarch64(Rule):
+    """MiMo's processor needs torchcodec up to 0.5.21, and SGLang does not install it on aarch64.
+
+    The import stands at the top of the processor's module. Without the package the module is skipped with a warning,
+    and start-up ends with "No processor registered for architecture": seen with 0.5.11, on x86_64 without the package.
+    SGLang's metadata excludes torchcodec on Linux aarch64. Wheels for it exist from torchcodec 0.13
+    (meta-pytorch/torchcodec issue 1251, reported), newer than what the first releases pin elsewhere. An image can
+    have it.
+    """
+
+    code = "torchcodec-aarch64"
+    last = "0.5.21"
+    passages = (
+        Passage(
+            ("sglang/srt/multimodal/processors/mimo_v2.py",),
+            r"^from torchcodec\.decoders import AudioDecoder",
+            last="0.5.21",
+        ),
+    )
+
+    def check(self, context: Context) -> Iterator[Finding]:
+        """A release whose processor cannot be imported from a plain installation on GB10."""
+        is_text_only = context.value("language-model-only") is True
+        if context.is_gb10 and context.model.architecture == "MiMoV2ForCausalLM" and not is_text_only:
+            yield warning(
+                self.code,
+                f"the MiMo processor of SGLang {context.release.version} needs torchcodec, "
+                "which SGLang does not install on aarch64",
+                "Check that the image brings it: python3 -c 'import torchcodec.decoders'. "
+                "Without it the server does not start.",
+                context.recipe.document.location(("sglang",)),
                 self.source(context),
             )

@@ -87,11 +87,11 @@ class NextnNeedsMultiLayer(Rule):
 class MtpOnTriton(Rule):
     """MTP with the triton attention backend needs a patch up to 0.5.22.
 
-    The draft-extend CUDA graph gets no sliding-window indices, so every rank dies while capturing it: seen with 0.5.11 and
-    0.5.17, and reported upstream (sglang issue 24481). Up to 0.5.15.post1 the path without graphs is no way out: all MTP
-    layers but the first run with the attention metadata of the last prefill. The patch of the defect mtp-triton-window
-    mends both; its proof is the attention backend's, on a CPU and an H100. No run on GB10 is known, with the patch or with
-    0.5.23, which fills the indices itself.
+    The draft-extend CUDA graph gets no sliding-window indices, so every rank dies while capturing it: seen with 0.5.11
+    and 0.5.17, and reported upstream (sglang issue 24481). Up to 0.5.15.post1 the path without graphs is no way out:
+    all MTP layers but the first run with the attention metadata of the last prefill. The patch of the defect
+    mtp-triton-window mends both; its proof is the attention backend's, on a CPU and an H100. No run on GB10 is known,
+    with the patch or with 0.5.23, which fills the indices itself.
     """
 
     code = "mtp-triton"
@@ -131,8 +131,8 @@ class MtpOnTriton(Rule):
             what = "the patch mtp-triton-window" if is_mended else f"SGLang {version}"
             yield warning(
                 self.code,
-                f"no run of MTP with the triton backend on GB10 is known: what {what} does was proven on other hardware, "
-                "or by reading",
+                f"no run of MTP with the triton backend on GB10 is known: what {what} does was proven on other "
+                "hardware, or by reading",
                 "See docs/patches/mtp-triton-window.md for what was seen. To serve tonight use gb10x4-omni.",
                 place,
                 source,
@@ -148,7 +148,8 @@ class MtpOnTriton(Rule):
         elif context.release.is_from("0.5.16"):
             yield warning(
                 self.code,
-                f"MTP with the triton backend and graphs off is slower, and SGLang {version} itself warns of wrong results",
+                f"MTP with the triton backend and graphs off is slower, and SGLang {version} itself warns of "
+                "wrong results",
                 "List the defect mtp-triton-window and leave the graphs on. Or leave MTP out, or use 0.5.23.",
                 place,
                 source,
@@ -156,8 +157,8 @@ class MtpOnTriton(Rule):
         else:
             yield error(
                 self.code,
-                f"without graphs, SGLang {version} runs all MTP layers but the first with the attention metadata of the last "
-                "prefill: wrong tokens, NaN or an illegal memory access follow",
+                f"without graphs, SGLang {version} runs all MTP layers but the first with the attention metadata of "
+                "the last prefill: wrong tokens, NaN or an illegal memory access follow",
                 "List the defect mtp-triton-window, so that its patch is put on. Or leave MTP out, or use 0.5.23.",
                 place,
                 source,
