@@ -36,16 +36,21 @@ def test_out_writes_the_golden_files(tmp_path: Path) -> None:
     for _ in range(2):  # a second run replaces the files of the first
         done = run_command("gen_launch.py", "gb10x4-post", "--target", "docker", "--out", str(folder))
         assert done.returncode == 0
-    assert sorted(path.name for path in folder.iterdir()) == [*(f"rank{r}.sh" for r in range(4)), "start-order.txt"]
+    written = ["build-image.sh", *(f"rank{r}.sh" for r in range(4)), "start-order.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == written
+    for name in written:
+        snapshot = GOLDEN / "gb10x4-post" / "docker" / name
+        assert (folder / name).read_text(encoding="utf-8") == snapshot.read_text(encoding="utf-8")
     for rank in range(4):
         script = folder / f"rank{rank}.sh"
         assert script.read_text(encoding="utf-8") == golden("gb10x4-post", "docker", rank)
         assert os.access(script, os.X_OK)
-    assert "wrote rank0.sh to rank3.sh" in done.stdout
+    assert "wrote build-image.sh, rank0.sh to rank3.sh" in done.stdout
 
 
-def test_start_order_is_workers_then_head() -> None:
-    lines = (GOLDEN / DEFAULT_RECIPE / "start-order.txt").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize("target", TARGETS)
+def test_start_order_is_workers_then_head(target: str) -> None:
+    lines = (GOLDEN / DEFAULT_RECIPE / target / "start-order.txt").read_text(encoding="utf-8").splitlines()
     assert re.findall(r"rank(\d)\.sh", "\n".join(lines)) == ["1", "2", "3", "0"]
 
 

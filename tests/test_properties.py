@@ -51,7 +51,7 @@ def docker_env(argv: list[str]) -> dict[str, str]:
 def check_docker(seen: Seen, plan: LaunchPlan, rank: RankLaunch) -> None:
     assert seen.argv[:2] == ["docker", "run"]
     image = len(seen.argv) - len(rank.argv) - 1
-    assert seen.argv[image] == plan.image
+    assert seen.argv[image] == docker.image(plan)
     assert tuple(seen.argv[image + 1 :]) == rank.argv
     options = seen.argv[2:image]
     assert all(option.startswith("--") for option in options)
@@ -67,14 +67,21 @@ def check_docker(seen: Seen, plan: LaunchPlan, rank: RankLaunch) -> None:
     arguments=st.lists(value, max_size=5),
     words=st.tuples(value, value, value),
     path=value,
+    defects=st.lists(value, max_size=2),
 )
-@example(env={"A": "x\ny"}, arguments=["--a", "-b", "\n--c d"], words=("t\nrm", "r", "c"), path='/a,b"c:d')
+@example(
+    env={"A": "x\ny"},
+    arguments=["--a", "-b", "\n--c d"],
+    words=("t\nrm", "r", "c"),
+    path='/a,b"c:d',
+    defects=["x\ny", "'"],
+)
 def test_any_plan_survives_the_shell(
-    stubs: Path, env: dict[str, str], arguments: list[str], words: tuple[str, str, str], path: str
+    stubs: Path, env: dict[str, str], arguments: list[str], words: tuple[str, str, str], path: str, defects: list[str]
 ) -> None:
     rank = RankLaunch(1, words[2], env, (*COMMAND, *arguments))
     title, recipe, cluster = words
-    plan = LaunchPlan(recipe, title, "0.5.11", "image:tag", cluster, path, (rank, rank))
+    plan = LaunchPlan(recipe, title, "0.5.11", "image:tag", cluster, path, (rank, rank), tuple(defects))
 
     seen = run_script(bash.render(plan, rank), stubs)
     assert tuple(seen.argv) == rank.argv

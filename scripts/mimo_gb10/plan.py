@@ -47,6 +47,7 @@ class LaunchPlan:
         cluster: Name of the cluster.
         model_path: Absolute path of the checkpoint on every node.
         ranks: In rank order.
+        defects: The upstream defects whose patches go on SGLang first, in the recipe's order.
     """
 
     recipe: str
@@ -56,6 +57,7 @@ class LaunchPlan:
     cluster: str
     model_path: str
     ranks: tuple[RankLaunch, ...]
+    defects: tuple[str, ...] = ()
 
     @property
     def start_order(self) -> list[int]:
@@ -68,6 +70,7 @@ class LaunchPlan:
             "recipe": self.recipe,
             "release": self.release,
             "image": self.image,
+            "defects": list(self.defects),
             "cluster": self.cluster,
             "start_order": self.start_order,
             "ranks": [
@@ -120,6 +123,7 @@ def make_plan(context: Context) -> LaunchPlan:
         cluster=cluster.name,
         model_path=cluster.model_path,
         ranks=tuple(ranks),
+        defects=tuple(recipe.defects),
     )
 
 

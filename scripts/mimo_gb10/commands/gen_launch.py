@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,7 +16,7 @@ from mimo_gb10.findings import Location, Refused, error
 from mimo_gb10.launch import Checked, check, list_configs
 from mimo_gb10.plan import LaunchPlan, RankLaunch
 from mimo_gb10.report import Paint, summary
-from mimo_gb10.targets import file_name, renderer
+from mimo_gb10.targets import file_name, preparations, renderer
 
 
 def gen_launch(options: argparse.Namespace, out: TextIO) -> int:
@@ -105,17 +105,28 @@ def _order(plan: LaunchPlan) -> str:
 def _write(plan: LaunchPlan, ranks: Sequence[RankLaunch], target: str, folder: Path, out: TextIO) -> None:
     render = renderer(target)
     outputs = {file_name(rank): Output(render(plan, rank), executable=True) for rank in ranks}
-    outputs["start-order.txt"] = Output(start_order_text(plan))
+    prepared = preparations(target, plan)
+    outputs |= {name: Output(text, executable=True) for name, text in prepared.items()}
+    outputs["start-order.txt"] = Output(start_order_text(plan, prepared))
     write_files(folder, outputs)
     shown = file_name(ranks[0]) if len(ranks) == 1 else f"{file_name(ranks[0])} to {file_name(ranks[-1])}"
-    out.write(f"wrote {shown} and start-order.txt to {folder}\nstart order: {_order(plan)}\n")
+    shown = ", ".join([*prepared, shown])
+    out.write(f"wrote {shown} and start-order.txt to {folder}\n")
+    out.write("".join(f"first, once on every node: {name}\n" for name in prepared))
+    out.write(f"start order: {_order(plan)}\n")
 
 
-def start_order_text(plan: LaunchPlan) -> str:
-    """The content of ``start-order.txt``: which script on which node, in which order."""
+def start_order_text(plan: LaunchPlan, prepared: Iterable[str] = ()) -> str:
+    """The content of ``start-order.txt``: which script on which node, in which order.
+
+    Args:
+        plan: The launch.
+        prepared: Names of the scripts to run on every node before the first launch.
+    """
     lines = [
         f"Start {plan.recipe} on {plan.cluster} in this order; start the head within a few minutes of the workers.",
         "",
+        *(f"Before the first start, once on every node: ./{name}\n" for name in prepared),
     ]
     for position, rank in enumerate(plan.start_order, 1):
         launch = plan.ranks[rank]

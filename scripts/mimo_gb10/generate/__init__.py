@@ -15,11 +15,12 @@ Make = Callable[[], Mapping[str, Output]]
 
 def makers() -> Mapping[str, tuple[str, Make]]:
     """Every maker by name, with the folder that belongs to it alone."""
-    from mimo_gb10.generate import golden, pages, post, reference
+    from mimo_gb10.generate import golden, pages, patches, post, reference
 
     return {
         "golden": (golden.FOLDER, golden.make),
         "pages": (pages.FOLDER, pages.make),
+        "patches": (patches.FOLDER, patches.make),
         "post": (post.FOLDER, post.make),
         "reference": (reference.FOLDER, reference.make),
     }

@@ -12,7 +12,7 @@ from mimo_gb10.findings import Finding
 from mimo_gb10.launch import check
 from mimo_gb10.paths import RECIPES, names_in
 from mimo_gb10.report import Paint, findings_text
-from mimo_gb10.targets import file_name, renderer
+from mimo_gb10.targets import file_name, preparations, renderer
 
 FOLDER = "tests/golden"
 
@@ -26,9 +26,12 @@ def make() -> Mapping[str, Output]:
         folder = f"{FOLDER}/{name}"
         made[f"{folder}/findings.txt"] = Output(_findings(checked.findings))
         made[f"{folder}/plan.json"] = Output(json.dumps(plan.as_dict(), indent=2) + "\n")
-        made[f"{folder}/start-order.txt"] = Output(start_order_text(plan))
         for target in TARGETS:
             render = renderer(target)
+            prepared = preparations(target, plan)
+            made[f"{folder}/{target}/start-order.txt"] = Output(start_order_text(plan, prepared))
+            for script, text in prepared.items():
+                made[f"{folder}/{target}/{script}"] = Output(text, executable=True)
             for rank in plan.ranks:
                 made[f"{folder}/{target}/{file_name(rank)}"] = Output(render(plan, rank), executable=True)
     return made

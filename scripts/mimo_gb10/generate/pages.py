@@ -13,7 +13,7 @@ from mimo_gb10.generate.markdown import code, mark, table
 from mimo_gb10.launch import check
 from mimo_gb10.paths import RECIPES, names_in
 from mimo_gb10.plan import LaunchPlan
-from mimo_gb10.targets import renderer
+from mimo_gb10.targets import preparations, renderer
 
 FOLDER = "docs/recipes"
 
@@ -88,6 +88,9 @@ def _commands(plan: LaunchPlan) -> Iterable[str]:
     for target, what in TARGETS.items():
         render = renderer(target)
         yield f"### {target}: {what}\n"
+        for script, text in preparations(target, plan).items():
+            yield f"`{script}`, once on every node, in a checkout of this repository:\n"
+            yield f"```bash\n{text}```\n"
         for rank in plan.ranks:
             yield f"Rank {rank.rank}, on {rank.address}:\n"
             yield f"```bash\n{render(plan, rank)}```\n"

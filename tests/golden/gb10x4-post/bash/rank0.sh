@@ -2,6 +2,7 @@
 # MiMo-V2.5 on four GB10, as the post published it
 # Recipe gb10x4-post, cluster example-4x-gb10, SGLang 0.5.11.
 # Rank 0 of 4, the head, on 192.168.100.10. Start it last, after ranks 1 to 3.
+# Once, in this environment: python3 scripts/apply_patches.py transcription-token-list audio-encoder-flash-attn transcription-adapter video-pin-memory video-batch-tensor
 set -euo pipefail
 
 export NCCL_SOCKET_IFNAME=enP2p1s0f0np0

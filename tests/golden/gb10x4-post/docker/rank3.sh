@@ -2,6 +2,8 @@
 # MiMo-V2.5 on four GB10, as the post published it
 # Recipe gb10x4-post, cluster example-4x-gb10, SGLang 0.5.11.
 # Rank 3 of 4, a worker, on 192.168.100.13. Start it before the head, rank 0.
+# Once on this node, in a checkout of mimo-gb10:
+#   docker build --build-arg=BASE_IMAGE=lmsysorg/sglang:dev-cu13-mimo-v2.5 '--build-arg=DEFECTS=transcription-token-list audio-encoder-flash-attn transcription-adapter video-pin-memory video-batch-tensor' --tag=mimo-gb10/gb10x4-post:0.5.11-patched --file=docker/Dockerfile .
 set -euo pipefail
 
 exec docker run \
@@ -31,7 +33,7 @@ exec docker run \
   --env=NCCL_CUMEM_ENABLE=0 \
   --env=TP_SOCKET_IFNAME=enP2p1s0f0np0 \
   --env=VLLM_HOST_IP=192.168.100.13 \
-  lmsysorg/sglang:dev-cu13-mimo-v2.5 \
+  mimo-gb10/gb10x4-post:0.5.11-patched \
   python3 -m sglang.launch_server \
     --model-path /models/mimo-v2.5 \
     --nnodes 4 \
