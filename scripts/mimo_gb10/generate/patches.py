@@ -175,7 +175,8 @@ def _with_a_word(verdicts: Mapping[str, Verdict]) -> Iterator[str]:
     yield (
         "- [video-pin-memory](video-pin-memory.md) from 0.5.20: upstream mended a part. Tensors on a device and the "
         f"CPU engine are left alone. {as_code(at)} still pins what decord2 decoded, on every CUDA machine, and nothing "
-        "catches the error. On aarch64 it is always decord2, so the defect is there."
+        "catches the error. decord2 decodes wherever torchcodec is missing, "
+        "and torchcodec's frames on the CPU are pinned in the same way, so the defect is there."
     )
     at = _place(verdicts["video-batch-tensor"], "0.5.11", "frames as a tensor")
     yield (
