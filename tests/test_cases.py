@@ -29,7 +29,7 @@ VALID = CASES / "valid"
 INVALID = CASES / "invalid"
 
 # What only other commands use: wheels, sources and command lines are no configs.
-OTHER_PARTS = ("claims.py", "receipt.py", "command", "extract", "generate")
+OTHER_PARTS = ("claims.py", "receipt.py", "command", "diagnose", "extract", "generate", "memory", "preflight", "smoke")
 
 
 @dataclass(frozen=True)

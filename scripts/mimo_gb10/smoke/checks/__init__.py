@@ -1,0 +1,1 @@
+"""The checks by area. Each is a function of the session that returns an outcome, and knows nothing of the others."""
