@@ -15,6 +15,11 @@ ROOT = Path(__file__).resolve().parents[1]
 GEN = str(ROOT / "scripts" / "gen_launch.py")
 CHECK = [str(ROOT / "scripts" / "check_command.py"), str(ROOT / "tests" / "data" / "post-launch.txt")]
 COMPARE = str(ROOT / "scripts" / "compare_releases.py")
+MEMORY = [str(ROOT / "scripts" / "plan_memory.py"), "gb10x4-omni"]
+PREFLIGHT = [str(ROOT / "scripts" / "preflight.py"), "example-4x-gb10", "--recipe", "gb10x4-mtp", "--node", "0"]
+RECORDED = ["--replay", str(ROOT / "tests" / "preflight" / "nodes" / "healthy.json")]
+DIAGNOSE = [str(ROOT / "scripts" / "diagnose.py")]
+HEALTHY_LOG = str(ROOT / "tests" / "diagnose" / "logs" / "healthy" / "recorded-0.5.17.log")
 
 RECIPE = """name: bench
 title: A launch over many nodes
@@ -86,6 +91,9 @@ def main() -> None:
             "check, with model": ([*CHECK, "--model", "mimo-v2.5"], 21),
             "check, all releases": ([*CHECK, "--all-releases"], 11),
             "compare releases": ([COMPARE], 11),
+            "memory plan": (MEMORY, 11),
+            "preflight, recorded": ([*PREFLIGHT, *RECORDED], 11),
+            "diagnose, 36 kB": ([*DIAGNOSE, HEALTHY_LOG], 11),
         }
         for name, (arguments, runs) in cases.items():
             results[name] = timed(arguments, runs)
