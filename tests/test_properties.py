@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mimo_gb10.cluster import load_cluster
@@ -137,7 +137,7 @@ def test_any_config_value_arrives_or_is_refused(
     if has_errors(findings):
         unusable = text + listed + variable + path
         assert any(not ch.isprintable() for ch in unusable) or "{" in unusable or listed.startswith("-")
-    assume(not has_errors(findings))
+        return
     plan = make_plan(context)
     for rank in plan.ranks:
         seen = run_script(bash.render(plan, rank), stubs)
