@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help launch test check check-releases oracle lint types site generate bench lock clean
+.PHONY: help launch test test-full mutate check check-releases oracle lint types site generate bench lock clean
 
 help:            ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -12,8 +12,15 @@ help:            ## show this list
 launch: $(VENV)/.run  ## print the default launch: one command per rank
 	@$(BIN)/python scripts/gen_launch.py
 
-test: check      ## everything that CI runs
+test: check      ## everything that needs no PyTorch
 	$(BIN)/python -m pytest -n auto
+
+# Tests that share a run of SGLang stay on one worker: loadgroup.
+test-full: check .upstream/.ready  ## everything that CI runs: SGLang's own code too, with PyTorch on the CPU
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m ""
+
+mutate: $(VENV)/.dev .upstream/.ready  ## break the patches piece by piece, fail where no test notices
+	$(BIN)/python tests/upstream/mutate.py
 
 check: lint types  ## lint, types, generated files, site
 	$(BIN)/python scripts/generate.py --check
@@ -51,9 +58,12 @@ lock: $(VENV)/.dev  ## resolve the dependencies anew into requirements/
 		--custom-compile-command "make lock" --output-file requirements/run.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --output-file requirements/dev.txt --extra dev pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --output-file requirements/upstream.txt \
+		--excludes requirements/upstream.exclude requirements/upstream.in
 
 clean:           ## remove what make made
-	rm -rf $(VENV) site .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .oracle .upstream site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # dev.txt holds all of run.txt, so installing it serves both.
 $(VENV)/.run: requirements/run.txt
@@ -65,3 +75,10 @@ $(VENV)/.dev: requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $(VENV)/.run $@
+
+# PyTorch first and by itself: which build pip takes is the machine's choice. --no-deps: the lock is complete but for it.
+.upstream/.ready: requirements/upstream.txt
+	$(PYTHON) -m venv --clear .upstream
+	.upstream/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	.upstream/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@

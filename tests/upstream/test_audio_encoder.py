@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.trees import patched, pristine
-from tests.upstream.run import run_case
+from tests.support.trees import patched, unpatched
+from tests.upstream.run import on_one_worker, run_case
 
 pytestmark = pytest.mark.upstream
 
@@ -25,15 +25,15 @@ SCENARIOS = [
 ]
 
 
-@pytest.fixture(scope="module", params=GROUPS)
+@pytest.fixture(scope="module", params=on_one_worker(__name__, GROUPS))
 def before(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return request.param, run_case("audio_encoder", pristine(request.param), *SCENARIOS)
+    return request.param, run_case("audio_encoder", unpatched(request.param), *SCENARIOS)
 
 
 @pytest.fixture(scope="module")
-def after(before: tuple[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    tree = patched(before[0], tmp_path_factory.mktemp("tree"), only=[DEFECT])
-    return run_case("audio_encoder", tree, *SCENARIOS, f"attention:{GB10}:absent", timeout=600)
+def after(before: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    tree = patched(before[0], only=[DEFECT])
+    return run_case("audio_encoder", tree, *SCENARIOS, f"attention:{GB10}:absent")
 
 
 def test_unpatched_the_call_raises_on_gb10(before: tuple[str, dict[str, Any]]) -> None:

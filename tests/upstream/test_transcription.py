@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.trees import known_releases, patched, pristine
-from tests.upstream.run import run_case
+from tests.support.trees import known_releases, patched, unpatched
+from tests.upstream.run import on_one_worker, run_case
 
 pytestmark = pytest.mark.upstream
 
@@ -28,11 +28,12 @@ WITHOUT_ASR = ["0.5.11", "0.5.13"]
 MIMO = "MiMoV2ForCausalLM"
 ASR = "MiMoV2ASRForCausalLM"
 WHISPER = "WhisperForConditionalGeneration"
+QWEN = "Qwen3ASRForConditionalGeneration"
 OTHERS = {
     "MiMoV2FlashForCausalLM": "WhisperAdapter",
     ASR: "MiMoV2ASRAdapter",
     WHISPER: "WhisperAdapter",
-    "Qwen3ASRForConditionalGeneration": "Qwen3ASRAdapter",
+    QWEN: "Qwen3ASRAdapter",
 }
 PLACEHOLDER = "<|mimo_audio_start|><|audio_pad|><|mimo_audio_end|>"
 EXPANDED = PLACEHOLDER.replace("<|audio_pad|>", "<|audio_pad|>" * 5)
@@ -79,6 +80,13 @@ ENDPOINT: dict[str, dict[str, Any]] = {
 NEIGHBOURS: dict[str, dict[str, Any]] = {
     "Whisper": {"architecture": WHISPER},
     "Whisper in English": {"architecture": WHISPER, "form": {"language": "en", "prompt": "Xiaomi"}},
+    "Whisper, stream": {
+        "architecture": WHISPER,
+        "form": {"stream": "true", "language": "en"},
+        "answer": THINKING,
+        "tokenize": False,
+    },
+    "Qwen3 ASR, stream": {"architecture": QWEN, "form": {"stream": "true"}, "answer": THINKING},
     "ASR": {"architecture": ASR, "form": {"prompt": "Xiaomi"}, "answer": THINKING},
     "ASR, stream": {"architecture": ASR, "form": {"stream": "true"}, "answer": THINKING},
 }
@@ -89,16 +97,19 @@ WANTED = {
     "endpoint": ENDPOINT | NEIGHBOURS,
 }
 
+each_group = pytest.mark.parametrize("release", on_one_worker(__name__, GROUPS))
+each_end = pytest.mark.parametrize("release", on_one_worker(__name__, [GROUPS[0], GROUPS[-1]]))
+each_release = pytest.mark.parametrize("release", on_one_worker(__name__, [*GROUPS, *RELEASES]))
 Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run() -> Run:
     """Runs the case in a release's tree with the patches of these defects; once each."""
 
     @functools.cache
     def run(release: str, *defects: str) -> dict[str, Any]:
-        tree = patched(release, tmp_path_factory.mktemp("tree"), only=defects) if defects else pristine(release)
+        tree = patched(release, only=defects) if defects else unpatched(release)
         found = run_case("transcription", tree, json.dumps(WANTED))
         assert "died" not in found, found["died"]
         return found
@@ -126,7 +137,7 @@ def has(found: dict[str, Any], expected: dict[str, Any]) -> None:
 # The token list
 
 
-@pytest.mark.parametrize("release", GROUPS)
+@each_group
 def test_unpatched_a_list_is_a_type_error(run: Run, release: str) -> None:
     found = run(release)
     refused = {"raised": "TypeError", "message": "expected string or bytes-like object, got 'list'"}
@@ -134,7 +145,7 @@ def test_unpatched_a_list_is_a_type_error(run: Run, release: str) -> None:
     assert found["generate"] == [refused] * 2
 
 
-@pytest.mark.parametrize("release", GROUPS)
+@each_group
 @pytest.mark.parametrize("name", ["plain", "text", "verbose", "in English", "prompt", "warm"])
 def test_unpatched_every_transcription_is_a_500(run: Run, release: str, name: str) -> None:
     found = run(release)["endpoint"][name]
@@ -143,7 +154,7 @@ def test_unpatched_every_transcription_is_a_500(run: Run, release: str, name: st
     assert found["sent"]["text"] == ""
 
 
-@pytest.mark.parametrize("release", GROUPS)
+@each_group
 @pytest.mark.parametrize("defects", [(), (TOKEN_LIST,)])
 def test_without_both_a_stream_ends_before_it_begins(run: Run, release: str, defects: tuple[str, ...]) -> None:
     """The headers are sent already, so the error becomes an empty 200."""
@@ -151,7 +162,7 @@ def test_without_both_a_stream_ends_before_it_begins(run: Run, release: str, def
         has(run(release, *defects)["endpoint"][name], {"status": 200, "type": "text/event-stream", "body": []})
 
 
-@pytest.mark.parametrize("release", GROUPS)
+@each_group
 def test_patched_a_list_becomes_its_text(run: Run, release: str) -> None:
     found = run(release, TOKEN_LIST)
     texts = [PLACEHOLDER, f"{PLACEHOLDER}hi", f"hi{PLACEHOLDER}you", f"{PLACEHOLDER}ab"]
@@ -161,14 +172,14 @@ def test_patched_a_list_becomes_its_text(run: Run, release: str) -> None:
     assert found["generate"] == [{"text": text, "audio": AUDIO_TOKENS} for text in texts[1:3]]
 
 
-@pytest.mark.parametrize("release", GROUPS)
+@each_group
 def test_token_list_text_and_requests_without_audio_are_as_before(run: Run, release: str) -> None:
     before, after = (run(release, *defects)["processor"][len(PROCESSOR) :] for defects in ((), (TOKEN_LIST,)))
     assert before == after
     assert [found["audio"] for found in before] == [AUDIO_TOKENS] * 3 + [0] * 2
 
 
-@pytest.mark.parametrize("release", GROUPS)
+@each_group
 def test_with_the_token_list_alone_whispers_parameters_are_refused(run: Run, release: str) -> None:
     found = run(release, TOKEN_LIST)
     assert found["adapters"][MIMO] == "WhisperAdapter"
@@ -182,26 +193,28 @@ def test_with_the_token_list_alone_whispers_parameters_are_refused(run: Run, rel
 # The adapter
 
 
-@pytest.mark.parametrize("release", GROUPS)
+@each_group
 def test_only_mimo_gets_another_adapter(run: Run, release: str) -> None:
-    before, after = run(release)["adapters"], run(release, ADAPTER)["adapters"]
+    before, after = run(release, TOKEN_LIST)["adapters"], run(release, TOKEN_LIST, ADAPTER)["adapters"]
     assert after == before | {MIMO: "MiMoV2Adapter"}
     known = OTHERS if release not in WITHOUT_ASR else OTHERS | {ASR: "WhisperAdapter"}
     assert before == known | {MIMO: "WhisperAdapter"}
 
 
-@pytest.mark.parametrize("release", GROUPS)
+@each_group
 def test_other_models_requests_and_answers_are_as_before(run: Run, release: str) -> None:
     before, after = (run(release, TOKEN_LIST, *more)["endpoint"] for more in ((), (ADAPTER,)))
     for name in NEIGHBOURS:
         assert after[name] == before[name]
-        assert after[name]["sent"]["text"] == ""
+        assert (after[name]["sent"]["text"] == "") == ("Qwen3" not in name)
+    assert "".join(text for text, _ in after["Whisper, stream"]["body"][:-2]) == THINKING[-1]
+    assert "".join(text for text, _ in after["Qwen3 ASR, stream"]["body"][:-2]) == f"{THOUGHT} hello you"
     if release not in WITHOUT_ASR:
         assert after["ASR"]["body"]["text"] == THINKING[-1]
         assert "".join(text for text, _ in after["ASR, stream"]["body"][:-2]) == THINKING[-1]
 
 
-@pytest.mark.parametrize("release", GROUPS)
+@each_end
 def test_the_adapter_does_not_need_the_token_list(run: Run, release: str) -> None:
     alone, both = run(release, ADAPTER), run(release, TOKEN_LIST, ADAPTER)
     for name in ENDPOINT:
@@ -209,7 +222,7 @@ def test_the_adapter_does_not_need_the_token_list(run: Run, release: str) -> Non
     assert alone["processor"] == run(release)["processor"]
 
 
-@pytest.mark.parametrize("release", GROUPS)
+@each_group
 @pytest.mark.parametrize("name", ["srt", "vtt"])
 def test_formats_with_times_are_refused(run: Run, release: str, name: str) -> None:
     """By the route, patched or not; the model emits no times."""
@@ -220,7 +233,7 @@ def test_formats_with_times_are_refused(run: Run, release: str, name: str) -> No
         assert "sent" not in found
 
 
-@pytest.mark.parametrize("release", [*GROUPS, *RELEASES])
+@each_release
 class TestTranscribes:
     """Every release, with both patches."""
 

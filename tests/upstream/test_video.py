@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.trees import patched, pristine
-from tests.upstream.run import run_case
+from tests.support.trees import patched, unpatched
+from tests.upstream.run import on_one_worker, run_case
 
 pytestmark = pytest.mark.upstream
 
@@ -30,7 +30,7 @@ METHODS = ["frame", "frames", "tensor", "one"]
 Results = dict[str, dict[str, Any]]
 
 
-@pytest.fixture(scope="module", params=GROUPS)
+@pytest.fixture(scope="module", params=on_one_worker(__name__, GROUPS))
 def release(request: pytest.FixtureRequest) -> str:
     found: str = request.param
     return found
@@ -38,20 +38,18 @@ def release(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def before(release: str) -> Results:
-    return run_case("video", pristine(release), str(CLIP), *SCENARIOS)
+    return run_case("video", unpatched(release), str(CLIP), *SCENARIOS)
 
 
 @pytest.fixture(scope="module")
-def pin_patched(release: str, tmp_path_factory: pytest.TempPathFactory) -> Results:
+def pin_patched(release: str) -> Results:
     """With the first of the two patches alone."""
-    return run_case("video", patched(release, tmp_path_factory.mktemp("tree"), only=[PIN]), str(CLIP), *SCENARIOS)
+    return run_case("video", patched(release, only=[PIN]), str(CLIP), *SCENARIOS)
 
 
 @pytest.fixture(scope="module")
-def after(release: str, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return run_case(
-        "video", patched(release, tmp_path_factory.mktemp("tree"), only=[PIN, BATCH]), str(CLIP), *SCENARIOS
-    )
+def after(release: str) -> Results:
+    return run_case("video", patched(release, only=[PIN, BATCH]), str(CLIP), *SCENARIOS)
 
 
 def frames_of(result: dict[str, Any]) -> dict[str, Any]:

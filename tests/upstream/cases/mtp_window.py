@@ -11,8 +11,6 @@ import argparse
 import contextlib
 import json
 import math
-import sys
-import types
 from dataclasses import dataclass
 from unittest import mock
 
@@ -24,7 +22,7 @@ NEW = torch.bfloat16 if CUDA else torch.float32  # of the new tokens' q, k and v
 if not CUDA:
     from stand_in_absent import stand_in_for
 
-    stand_in_for("torchvision", "sgl_kernel", "flashinfer", "deep_gemm", "cuda", "helion", "tilelang")
+    stand_in_for("gguf", "sgl_kernel", "torchvision")
 
 from sglang.srt.layers.attention import triton_backend as tb  # noqa: E402
 from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool  # noqa: E402
@@ -33,10 +31,14 @@ from sglang.srt.model_executor.forward_batch_info import ForwardMode  # noqa: E4
 HEADS, KV_HEADS, K_DIM, V_DIM = 4, 2, 192, 128
 WINDOW, STEPS, DRAFT_TOKENS, CONTEXT, SLOTS = 128, 3, 4, 1024, 4096
 MOST_REQUESTS = 24
+GRAPH_SIZES = (1, 4, 8)
+QKV_SHAPES = ((HEADS * K_DIM,), (KV_HEADS, K_DIM), (KV_HEADS, V_DIM))
 PREFIXES = (
     (1,), (5,), (127,), (128,), (129,), (300,),
     (1, 5, 64), (1, 2, 3, 127, 128, 129, 130, 400), (1,) * 5, (131, 1, 700, 64, 257),
 )  # fmt: skip
+
+QUICK = (PREFIXES[0], PREFIXES[4], PREFIXES[7])
 
 
 class Settings:
@@ -48,7 +50,6 @@ class Settings:
     def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
-        return None
 
 
 class Pool(SWAKVPool):
@@ -81,33 +82,38 @@ class Pool(SWAKVPool):
         return self.full_to_swa_index_mapping[kv_indices.long()]
 
 
-def configuration():
-    kernel = Settings(triton_attention_num_kv_splits=8, enable_lean_attention=False)
-    return {
-        "get_spec": lambda: Settings(
-            speculative_num_draft_tokens=DRAFT_TOKENS, speculative_num_steps=STEPS, speculative_eagle_topk=1
-        ),
-        "get_parallel": lambda: Settings(attn_tp_size=1, attn_dcp_size=1, attn_dcp_rank=0),
-        "get_exec": lambda: Settings(
-            kernel=kernel,
-            deterministic=Settings(enable_deterministic_inference=False),
-            graph=Settings(),
-            dllm=Settings(),
-        ),
-        "get_schedule": lambda: Settings(chunked_prefill_size=8192),
-        "get_attention_tp_size": lambda: 1,
-        "hybrid_gdn_config": lambda config: None,
-        "kimi_linear_config": lambda config: None,
-        "linear_attn_model_spec": lambda config: None,
-        "mambaish_config": lambda config: None,
-        "get_device_core_count": lambda gpu_id: 132,
-        "get_global_server_args": lambda: Settings(),
-        "is_kimi_k3": lambda config: False,
-        "is_qwen3_5": lambda config: False,
-        "is_dspark_draft": lambda config: False,
-        "cuda_graph_fully_disabled": lambda *a: False,
-        "check_cuda_graph_backend": lambda *a: False,
-    }
+KERNEL = Settings(triton_attention_num_kv_splits=8, enable_lean_attention=False)
+CONFIGURATION = {
+    "get_attention_tp_size": lambda: 1,
+    "get_device_core_count": lambda gpu_id: 132,
+    "get_exec": lambda: Settings(
+        kernel=KERNEL,
+        deterministic=Settings(enable_deterministic_inference=False),
+        graph=Settings(),
+        dllm=Settings(),
+    ),
+    "get_parallel": lambda: Settings(attn_tp_size=1, attn_dcp_size=1, attn_dcp_rank=0),
+    "get_schedule": lambda: Settings(chunked_prefill_size=8192),
+    "get_spec": lambda: Settings(
+        speculative_num_draft_tokens=DRAFT_TOKENS, speculative_num_steps=STEPS, speculative_eagle_topk=1
+    ),
+    "check_cuda_graph_backend": lambda *arguments: False,
+    "cuda_graph_fully_disabled": lambda: False,
+    **dict.fromkeys(["is_dspark_draft", "is_kimi_k3", "is_qwen3_5"], lambda config: False),
+    **dict.fromkeys(
+        ["hybrid_gdn_config", "kimi_linear_config", "linear_attn_model_spec", "mambaish_config"], lambda config: None
+    ),
+}
+"""What a release's backend asks of the server's and the model's configuration; each has some of these names."""
+
+
+@contextlib.contextmanager
+def configured():
+    with contextlib.ExitStack() as stack:
+        for name, value in CONFIGURATION.items():
+            if hasattr(tb, name):
+                stack.enter_context(mock.patch.object(tb, name, value))
+        yield
 
 
 def make_backend(pool, req_to_token):
@@ -115,8 +121,8 @@ def make_backend(pool, req_to_token):
     allocator = Settings(translate_loc_from_full_to_swa=pool.translate_loc_from_full_to_swa)
     model = Settings(
         num_attention_heads=HEADS, get_num_kv_heads=lambda *a: KV_HEADS, get_max_num_attention_heads=lambda: HEADS,
-        head_dim=K_DIM, swa_head_dim=K_DIM, v_head_dim=V_DIM, swa_v_head_dim=V_DIM, context_len=CONTEXT, attention_arch=tb.AttentionArch.MHA,
-        is_encoder_decoder=False, hf_config=Settings(architectures=["MiMoV2MTP"]),
+        head_dim=K_DIM, swa_head_dim=K_DIM, v_head_dim=V_DIM, swa_v_head_dim=V_DIM, context_len=CONTEXT,
+        attention_arch=tb.AttentionArch.MHA, is_encoder_decoder=False, hf_config=Settings(architectures=["MiMoV2MTP"]),
     )  # fmt: skip
     arguments = Settings(
         speculative_num_draft_tokens=DRAFT_TOKENS, speculative_num_steps=STEPS, triton_attention_num_kv_splits=8,
@@ -137,14 +143,17 @@ def make_backend(pool, req_to_token):
             req_to_token=req_to_token, token_to_kv_pool_allocator=allocator, token_to_kv_pool=pool, page_size=1,
             device=DEVICE,
         )  # fmt: skip
-    return tb.TritonAttnBackend(runner)
+    backend = tb.TritonAttnBackend(runner)
+    backend.test_pool, backend.test_requests = pool, requests
+    return backend
 
 
 LAYER = Settings(
     layer_id=0, qk_head_dim=K_DIM, v_head_dim=V_DIM, tp_q_head_num=HEADS, tp_k_head_num=KV_HEADS,
-    tp_v_head_num=KV_HEADS, sliding_window_size=WINDOW, logit_cap=0.0, logit_capping_method="tanh", scaling=K_DIM**-0.5, is_cross_attention=False,
-    xai_temperature_len=-1,
+    tp_v_head_num=KV_HEADS, sliding_window_size=WINDOW, logit_cap=0.0, logit_capping_method="tanh",
+    scaling=K_DIM**-0.5, is_cross_attention=False, xai_temperature_len=-1,
 )  # fmt: skip
+SINKS = torch.linspace(-1, 1, HEADS, device=DEVICE)
 
 
 @dataclass
@@ -158,10 +167,9 @@ class Batch:
     def __post_init__(self):
         generator = torch.Generator().manual_seed(self.seed)
         rows = len(self.prefixes) * self.width
-        make = lambda *shape: torch.randn(*shape, generator=generator).to(DEVICE, NEW)  # noqa: E731
         self.q, self.k, self.v = (
-            make(rows, HEADS * K_DIM), make(rows, KV_HEADS, K_DIM), make(rows, KV_HEADS, V_DIM),
-        )  # fmt: skip
+            torch.randn(rows, *shape, generator=generator).to(DEVICE, NEW) for shape in QKV_SHAPES
+        )
         # The release counts the draft tokens of a request in its length; a later step extends further back.
         self.seq_lens = torch.tensor(self.prefixes, device=DEVICE) + DRAFT_TOKENS
         self.kv_lens = torch.clamp(self.seq_lens - self.width, min=0)
@@ -196,21 +204,15 @@ def run(backend, forward, q, k, v):
     return backend.forward_extend(q, k, v, LAYER, forward, save_kv_cache=False, sinks=SINKS)
 
 
-SINKS = torch.linspace(-1, 1, HEADS, device=DEVICE)
-
-
 class Graph:
     """A captured draft-extend step for one batch size, as the release's runner makes it."""
 
     def __init__(self, backend, size, width):
         self.backend, self.size, self.width = backend, size, width
         rows = size * width
-        zeros = lambda *shape, dtype=NEW: torch.zeros(*shape, dtype=dtype, device=DEVICE)  # noqa: E731
-        self.q, self.k, self.v = (
-            zeros(rows, HEADS * K_DIM), zeros(rows, KV_HEADS, K_DIM), zeros(rows, KV_HEADS, V_DIM),
-        )  # fmt: skip
+        self.q, self.k, self.v = (torch.zeros(rows, *shape, dtype=NEW, device=DEVICE) for shape in QKV_SHAPES)
         self.seq_lens = torch.ones(MOST_REQUESTS, dtype=torch.int32, device=DEVICE)
-        self.requests = zeros(MOST_REQUESTS, dtype=torch.int64)
+        self.requests = torch.zeros(MOST_REQUESTS, dtype=torch.int64, device=DEVICE)
         self.out_cache_loc = torch.ones(rows, dtype=torch.int64, device=DEVICE)
         self.forward = self.batch(size, in_capture=True)
         if hasattr(backend, "init_forward_metadata_capture_cuda_graph"):
@@ -304,60 +306,47 @@ def difference(found, expected):
     return math.inf if math.isnan(error) else error
 
 
+def compare(width, dtype, batches):
+    """The largest errors of both paths for one width; what capture raised, if it did."""
+    pool = Pool(dtype)
+    generator = torch.Generator().manual_seed(1)
+    req_to_token = torch.randint(1, SLOTS, (MOST_REQUESTS + 1, CONTEXT), generator=generator).to(torch.int32)
+    req_to_token[0] = 0
+    req_to_token = req_to_token.to(DEVICE)
+    with_graphs, without = make_backend(pool, req_to_token), make_backend(pool, req_to_token)
+    with_graphs.init_cuda_graph_state(GRAPH_SIZES[-1], GRAPH_SIZES[-1] * width)
+    try:
+        graphs = {size: Graph(with_graphs, size, width) for size in reversed(GRAPH_SIZES)}
+    except Exception as error:
+        return {"capture": f"{type(error).__name__}: {error}"[-2000:]}
+    eager_errors, graph_errors = [], []
+    for seed, prefixes in enumerate(batches):
+        batch = Batch(prefixes, width, seed)
+        size = next(size for size in GRAPH_SIZES if size >= len(prefixes))
+        expected = reference(pool, req_to_token, batch)
+        eager_errors.append(difference(eager(without, batch), expected))
+        graph_errors.append(difference(graphs[size].replay(batch), expected))
+    return {
+        "batches": len(batches),
+        "window_at_capture": all(graph.has_window for graph in graphs.values()),
+        "worst_eager": max(eager_errors),
+        "worst_graph": max(graph_errors),
+    }
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--widths", type=int, nargs="+", default=[DRAFT_TOKENS])
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--debug", action="store_true")
+    parser.add_argument("--dtype", default="float32", help="of the KV cache")
     parser.add_argument("--quick", action="store_true", help="three batches only")
     options = parser.parse_args()
-    dtype = getattr(torch, options.dtype)
-    found = {
-        "device": torch.cuda.get_device_name() if CUDA else "cpu",
-        "cases": 0,
-        "worst_eager": 0.0,
-        "worst_graph": 0.0,
-    }
-    with contextlib.ExitStack() as stack:
-        for name, value in configuration().items():
-            if hasattr(tb, name):
-                stack.enter_context(mock.patch.object(tb, name, value))
-        for width in options.widths:
-            pool = Pool(dtype)
-            generator = torch.Generator().manual_seed(1)
-            req_to_token = torch.randint(1, SLOTS, (MOST_REQUESTS + 1, CONTEXT), generator=generator).to(torch.int32)
-            req_to_token[0] = 0
-            req_to_token = req_to_token.to(DEVICE)
-            backend = make_backend(pool, req_to_token)
-            backend.test_pool, backend.test_requests = pool, types.SimpleNamespace(req_to_token=req_to_token)
-            eager_backend = make_backend(pool, req_to_token)
-            eager_backend.test_pool, eager_backend.test_requests = backend.test_pool, backend.test_requests
-            backend.init_cuda_graph_state(8, 8 * width)
-            graphs = {}
-            for size in (8, 4, 1):
-                try:
-                    graphs[size] = Graph(backend, size, width)
-                except Exception as problem:
-                    if options.debug:
-                        raise
-                    # the symptom that users see at capture
-                    found["capture"] = f"{type(problem).__name__}: {problem}"[-2000:]
-                    print(json.dumps(found))
-                    return 0
-            found["window_at_capture"] = graphs[1].has_window
-            batches = [PREFIXES[i] for i in (0, 4, 7)] if options.quick else PREFIXES
-            for number, prefixes in enumerate(batches):
-                batch = Batch(prefixes, width, number)
-                size = next(size for size in (1, 4, 8) if size >= len(prefixes))
-                expected = reference(pool, req_to_token, batch)
-                found["cases"] += 1
-                found["worst_eager"] = max(found["worst_eager"], difference(eager(eager_backend, batch), expected))
-                found["worst_graph"] = max(found["worst_graph"], difference(graphs[size].replay(batch), expected))
+    batches = QUICK if options.quick else PREFIXES
+    with configured():
+        found = {width: compare(width, getattr(torch, options.dtype), batches) for width in options.widths}
     if CUDA:
         torch.cuda.synchronize()
-    print(json.dumps(found))
-    return 0
+    print(json.dumps({"device": torch.cuda.get_device_name() if CUDA else "cpu", "widths": found}))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -11,8 +11,7 @@ import types
 from unittest import mock
 
 import torch
-from mtp_window import CONTEXT, DRAFT_TOKENS, MOST_REQUESTS, STEPS, Pool, Settings, configuration, make_backend, tb
-
+from mtp_window import CONTEXT, DRAFT_TOKENS, MOST_REQUESTS, STEPS, Pool, Settings, configured, make_backend
 from sglang.srt.mem_cache.memory_pool import ReqToTokenPool
 from sglang.srt.model_executor.forward_batch_info import ForwardMode
 from sglang.srt.speculative import multi_layer_eagle_worker_v2 as worker
@@ -47,10 +46,7 @@ class DraftModel:
 
 def decode_step():
     """Rows that each step's backend is planned for in a decode step that follows a prefill."""
-    with contextlib.ExitStack() as stack:
-        for name, value in configuration().items():
-            if hasattr(tb, name):
-                stack.enter_context(mock.patch.object(tb, name, value))
+    with configured(), contextlib.ExitStack() as stack:
         pool = Pool(torch.float32)
         req_to_token = torch.ones(MOST_REQUESTS + 1, CONTEXT, dtype=torch.int32)
         models = [DraftModel(make_backend(pool, req_to_token)) for _ in range(STEPS)]
@@ -71,7 +67,7 @@ def decode_step():
         # Triton kernels are not under test here.
         for name in ("rotate_input_ids_triton", "rotate_input_ids"):
             if hasattr(worker, name):
-                stack.enter_context(mock.patch.object(worker, name, lambda *arguments: None))
+                stack.enter_context(mock.patch.object(worker, name, nothing))
         draft = Settings(
             plan_stream_ctx=contextlib.nullcontext(), speculative_num_steps=STEPS, topk=1, device="cpu",
             speculative_num_draft_tokens=DRAFT_TOKENS, draft_runner_list=models, prepare_for_draft_extend=prepare,
@@ -88,10 +84,13 @@ def decode_step():
     return [model.planned_rows for model in models]
 
 
+def nothing(*arguments):
+    """Stands for calls whose effect is not looked at."""
+
+
 def hidden_state_rows():
     """Rows of the pool that is indexed by request, and the highest index that a request can have."""
     requests = ReqToTokenPool(MOST_REQUESTS, 16, "cpu", False)
-    nothing = lambda *arguments: None  # noqa: E731
     models = [
         Settings(server_args=Settings(), model=Settings(set_embed_and_head=nothing), req_to_token_pool=requests)
         for _ in range(STEPS)
@@ -105,12 +104,11 @@ def hidden_state_rows():
         device="cpu", speculative_eagle_topk=1, speculative_num_steps=STEPS,
         speculative_num_draft_tokens=DRAFT_TOKENS, speculative_algorithm="EAGLE", disable_cuda_graph=True,
     )  # fmt: skip
+    draft = Settings(model_runner_list=models, model_config=config)
     factory = Settings(create_draft_extend_backend=nothing)
     with (
-        mock.patch.object(
-            worker, "TpModelWorker", lambda **options: Settings(model_runner_list=models, model_config=config)
-        ),
-        mock.patch.object(worker, "DraftBackendFactory", lambda *given: factory),
+        mock.patch.object(worker, "TpModelWorker", return_value=draft),
+        mock.patch.object(worker, "DraftBackendFactory", return_value=factory),
         mock.patch.object(worker, "speculative_moe_backend_context", contextlib.nullcontext),
     ):
         made = worker.MultiLayerEagleDraftWorker(arguments, 0, 0, None, 0, 0, 0, 0, target)
