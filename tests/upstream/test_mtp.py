@@ -1,4 +1,4 @@
-"""mtp-triton-window: the triton backend on the draft-extend path of multi-layer EAGLE, in Triton's interpreter."""
+"""mtp-triton-window: draft-extend steps of multi-layer EAGLE on the triton backend, run and compiled on a CPU."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ GROWING = ["0.5.11", "0.5.12", "0.5.13", "0.5.14"]
 UNPLANNED = [*GROWING, "0.5.15"]
 # The pool of hidden states is one row short.
 SHORT_POOL = ["0.5.11"]
+GB10 = "121"  # its compute capability, without the point
 # Every batch here, three of them elsewhere.
 THOROUGH = ["0.5.11", "0.5.17"]
 ROUNDING = 1e-5
@@ -48,6 +49,13 @@ def worker(tree: Path, *arguments: str) -> Found:
     return found
 
 
+def capture(tree: Path) -> Found:
+    """The kernels that Triton compiles for GB10 while a graph is captured, and its error."""
+    found = run_case("mtp_compile", tree, GB10)
+    assert "died" not in found, found["died"]
+    return found
+
+
 def is_right(found: Found) -> None:
     assert found["window_at_capture"]
     assert found["worst_eager"] < ROUNDING
@@ -55,8 +63,24 @@ def is_right(found: Found) -> None:
 
 
 @pytest.mark.parametrize("release", GROUPS)
+def test_unpatched_the_kernel_does_not_compile_at_capture(release: str) -> None:
+    """The error that users report."""
+    found = capture(unpatched(release))
+    assert found["compiled"] == []
+    assert found["error"].startswith("CompilationError: at ")
+    assert "tl.load(" in found["error"]
+    assert "kv_indices + cur_seq_kv_start_idx" in found["error"]
+    assert "'NoneType' object has no attribute 'dtype'" in found["error"]
+
+
+@pytest.mark.parametrize("release", GROUPS)
+def test_patched_the_kernel_compiles_at_capture(release: str) -> None:
+    assert capture(patched(release, only=[DEFECT])) == {"compiled": ["_fwd_kernel"], "error": None}
+
+
+@pytest.mark.parametrize("release", GROUPS)
 def test_unpatched_the_graph_reads_no_window(release: str) -> None:
-    """On a GPU the kernel does not compile without the indices; the interpreter goes on and gets it wrong."""
+    """Triton's interpreter goes on without the indices and gets it wrong."""
     for found in window(release, unpatched(release)):
         assert not found["window_at_capture"]
         assert found["worst_graph"] > 0.5
