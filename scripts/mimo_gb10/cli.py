@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 if TYPE_CHECKING:
     from mimo_gb10.findings import Finding
@@ -71,3 +72,9 @@ def show(findings: Sequence[Finding], *, no_color: bool = False) -> None:
     sys.stdout.flush()
     text = findings_text(findings, Paint.for_stream(sys.stderr, no_color=no_color))
     _to_stderr(text + (f"{summary(findings)}\n" if len(findings) > 1 else ""))
+
+
+def print_json(value: Any, out: TextIO) -> None:
+    """Print what ``--json`` asks for."""
+    json.dump(value, out, indent=2, ensure_ascii=False)
+    out.write("\n")

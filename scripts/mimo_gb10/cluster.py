@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from dataclasses import dataclass
 
 from mimo_gb10.findings import Refused
 from mimo_gb10.schema import check_schema
 from mimo_gb10.text.document import Document
-
-_HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?\Z")
-_ZONE = re.compile(r"[A-Za-z0-9_.-]{1,15}\Z")
-_ALL_DIGITS = re.compile(r"[0-9.]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +83,3 @@ def load_cluster(document: Document) -> Cluster:
         nodes=nodes,
         document=document,
     )
-
-
-def is_ip(address: str) -> bool:
-    """Whether `address` is a literal IPv4 or IPv6 address."""
-    return canonical_ip(address) is not None
-
-
-def canonical_ip(address: str) -> str | None:
-    """The one spelling of an IP address that others may spell otherwise, or None if it is none."""
-    host, percent, zone = address.partition("%")
-    if percent and not _ZONE.match(zone):
-        return None
-    try:
-        return f"{ipaddress.ip_address(host)}{percent}{zone}"
-    except ValueError:
-        return None
-
-
-def is_host(address: str) -> bool:
-    """Whether `address` is an IP address or a well-formed host name. 192.168.1 and 300.1.1.1 are neither."""
-    return is_ip(address) or bool(_HOST_NAME.match(address) and not _ALL_DIGITS.match(address))
-
-
-def with_port(address: str, port: int) -> str:
-    """``address:port``, with the brackets that an IPv6 address needs."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mimo_gb10.cluster import with_port
 from mimo_gb10.context import Context
+from mimo_gb10.names import with_port
 from mimo_gb10.placeholders import fill
 from mimo_gb10.recipe import FlagValue
 from mimo_gb10.release import Flag

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mimo_gb10.findings import Location, Refused, error
 from mimo_gb10.paths import RELEASES, names_in
+from mimo_gb10.text.suggest import did_you_mean
 
 _PREFIX = "sglang-"
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:\.post(\d+))?\Z")
@@ -170,6 +172,18 @@ def in_range(version: str, first: str | None, last: str | None) -> bool:
 def known_releases() -> list[str]:
     """Every release with a catalog, oldest first."""
     return sorted((name.removeprefix(_PREFIX) for name in names_in(RELEASES, ".json")), key=version_key)
+
+
+def refuse_unknown(version: str, option: str) -> None:
+    """Check the release that the user gave with `option`.
+
+    Raises:
+        Refused: If there is no catalog of it.
+    """
+    known = known_releases()
+    if version not in known:
+        remedy = did_you_mean(version, known, f"Known: {', '.join(known)}.")
+        raise Refused([error("release-unknown", f"there is no catalog of SGLang {version}", remedy, Location(option))])
 
 
 @functools.cache

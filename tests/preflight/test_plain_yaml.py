@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mimo_gb10.cluster import Cluster, is_host, load_cluster
+from mimo_gb10.cluster import Cluster, load_cluster
 from mimo_gb10.findings import Refused
+from mimo_gb10.names import is_host
 from mimo_gb10.paths import CLUSTERS, MODELS, RECIPES, ROOT, SCHEMAS
 from mimo_gb10.preflight import load, plain_schema
 from mimo_gb10.preflight.plain_yaml import parse_plain, plain_scalar
@@ -267,23 +269,26 @@ def test_schema_findings_are_those_of_the_project(path: Path) -> None:
     assert {(item.code, str(item.location)) for item in found} == {(item.code, str(item.location)) for item in project}
 
 
-@given(
-    st.one_of(
-        st.text(alphabet="abz019.-:%_/ []", max_size=40),
-        st.ip_addresses().map(str),
-        st.ip_addresses(v=6).map(lambda address: f"{address}%enP2p1s0f0np0"),
-    )
+@given(st.ip_addresses(), st.sampled_from(["", "%enP2p1s0f0np0", "%2"]))
+def test_every_ip_address_is_a_host(address: IPv4Address | IPv6Address, zone: str) -> None:
+    assert is_host(f"{address}{zone}")
+
+
+@pytest.mark.parametrize("name", ["spark-1", "spark-1.lan", "spark.lan.", "a" * 63, "1.2.3.x"])
+def test_a_host_name_is_a_host(name: str) -> None:
+    assert is_host(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "-oProxyCommand=x", "a" * 64, "1.2.3", "300.1.1.1", "a_b", "a/b", "a b", "a..b", "a-", "1.2.3.4%", "[::1]"],
 )
-@example("-oProxyCommand=x")
-@example("a" * 64)
-@example("")
-@example("1.2.3")
-def test_addresses_are_judged_alike(address: str) -> None:
-    assert plain_schema.is_host(address) == is_host(address)
+def test_anything_else_is_no_host(text: str) -> None:
+    assert not is_host(text)
 
 
 def test_no_address_can_be_an_option_of_ssh() -> None:
-    assert not plain_schema.is_host("-oProxyCommand=reboot")
+    assert not is_host("-oProxyCommand=reboot")
 
 
 # --- without the libraries

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mimo_gb10.cluster import Cluster, Node, is_host
+from mimo_gb10.cluster import Cluster, Node
 from mimo_gb10.command.arguments import Given, Locate
 from mimo_gb10.command.reader import Assignment, Launch
 from mimo_gb10.flag_checks import CLUSTER_FLAGS, CLUSTER_VARIABLES
+from mimo_gb10.names import is_host
 from mimo_gb10.recipe import Recipe
 from mimo_gb10.release import Release
 from mimo_gb10.text.document import Document, Mark, NodePath

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,8 +47,7 @@ def _check_command(options: argparse.Namespace, out: TextIO) -> int:
     if options.as_recipe is not None:
         _write_recipe(options.as_recipe, verdicts, releases[0], options.model or "mimo-v2.5", lines, out)
     if options.json:
-        json.dump(as_json(verdicts, lines), out, indent=2, ensure_ascii=False)
-        out.write("\n")
+        cli.print_json(as_json(verdicts, lines), out)
     else:
         cli.show(worst_first(findings), no_color=options.no_color)
         for verdict in verdicts:
@@ -110,8 +108,7 @@ def _table(
         for version in known_releases():
             rows.append(check_launch(launch, load_release(version), model, lines))
     if options.json:
-        json.dump(as_json(rows, lines), out, indent=2, ensure_ascii=False)
-        out.write("\n")
+        cli.print_json(as_json(rows, lines), out)
         return cli.OK
     shown: Launch | None = None
     for verdict in rows:

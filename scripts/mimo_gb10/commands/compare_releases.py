@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -17,9 +16,8 @@ from mimo_gb10.context import Context
 from mimo_gb10.files import create_file
 from mimo_gb10.findings import Location, Refused, error
 from mimo_gb10.launch import check
-from mimo_gb10.release import Release, known_releases, load_release, version_key
+from mimo_gb10.release import Release, known_releases, load_release, refuse_unknown, version_key
 from mimo_gb10.report import Paint, visible
-from mimo_gb10.text.suggest import did_you_mean
 
 TITLES = {
     "flag-gone": "Flags that are gone",
@@ -80,8 +78,7 @@ def _compare_releases(options: argparse.Namespace, out: TextIO) -> int:
             "changes": [change.as_dict() for change in changes],
             "recipe": text or None,
         }
-        json.dump(result, out, indent=2, ensure_ascii=False)
-        out.write("\n")
+        cli.print_json(result, out)
         return cli.OK
     paint = Paint.for_stream(out, no_color=options.no_color)
     width = min(shutil.get_terminal_size().columns, 110) if out.isatty() else 110
@@ -94,10 +91,7 @@ def _compare_releases(options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _release(version: str, option: str) -> Release:
-    known = known_releases()
-    if version not in known:
-        remedy = did_you_mean(version, known, f"Known: {', '.join(known)}.")
-        raise Refused([error("release-unknown", f"there is no catalog of SGLang {version}", remedy, Location(option))])
+    refuse_unknown(version, option)
     return load_release(version)
 
 

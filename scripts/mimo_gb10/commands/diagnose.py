@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import time
@@ -18,10 +17,9 @@ from mimo_gb10.diagnose.state import RankLog
 from mimo_gb10.diagnose.symptoms import Symptoms, load_symptoms
 from mimo_gb10.diagnose.values import values_of
 from mimo_gb10.diagnose.verdict import Found, find
-from mimo_gb10.findings import Location, Refused, error
-from mimo_gb10.release import known_releases
+from mimo_gb10.findings import Refused, error
+from mimo_gb10.release import refuse_unknown
 from mimo_gb10.report import Paint
-from mimo_gb10.text.suggest import did_you_mean
 
 PAUSE = 0.3
 """Seconds without text after which a stream has paused: what was found so far is printed, in causal order."""
@@ -48,26 +46,30 @@ def _diagnose(options: argparse.Namespace, out: TextIO) -> int:
     if options.list:
         return _list(known, options, out)
     named = _named(options)
-    release = _release(options.release)
+    if options.release is not None:
+        refuse_unknown(options.release, "--release")
     values = values_of(options.recipe, options.cluster, int(named[0][0]))
-    release = release or values.get("release")
+    release = options.release or values.get("release")
     inputs = open_inputs(named)
     paint = Paint.for_stream(out, no_color=options.no_color)
     logs = [RankLog(one.rank, one.file, known.orders()) for one in inputs]
 
     printed: set[str] = set()
 
-    def show(ended: bool) -> None:
-        fresh = [item for item in find(known, logs, ended=ended) if item.symptom.id not in printed]
+    def show(found: Sequence[Found]) -> None:
+        fresh = [item for item in found if item.symptom.id not in printed]
         for item in fresh:
             printed.add(item.symptom.id)
             out.write(found_text(item, _values_for(item, values, options), release, paint) + "\n")
         if fresh:
             out.flush()
 
+    def look(ended: bool) -> None:
+        show(find(known, logs, ended=ended))
+
     live = any(one.goes_on for one in inputs) and not options.json
     try:
-        _take_in(inputs, logs, known, show if live else None)
+        _take_in(inputs, logs, known, look if live else None)
     except KeyboardInterrupt:
         # How one ends following a log; what it has shown still counts.
         sys.stderr.write("\n")
@@ -75,7 +77,7 @@ def _diagnose(options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _take_in(
-    inputs: Sequence[Input], logs: Sequence[RankLog], known: Symptoms, show: Callable[[bool], None] | None
+    inputs: Sequence[Input], logs: Sequence[RankLog], known: Symptoms, look: Callable[[bool], None] | None
 ) -> None:
     scanner = Scanner({name: line.pattern for name, line in known.lines.items()})
     feeders = {one: Feeder(scanner, log) for one, log in zip(inputs, logs, strict=True)}
@@ -83,11 +85,11 @@ def _take_in(
     stuck = False
     for one, block in read(inputs, PAUSE):
         if one is None:
-            if show is not None:
-                show(False)
+            if look is not None:
+                look(False)
                 if not stuck and time.monotonic() - last_text > QUIET:
                     stuck = True
-                    show(True)
+                    look(True)
         elif block:
             last_text, stuck = time.monotonic(), False
             feeders[one].take(block)
@@ -104,15 +106,14 @@ def _finish(
     values: Mapping[str, str],
     release: str | None,
     out: TextIO,
-    show: Callable[[bool], None],
+    show: Callable[[Sequence[Found]], None],
 ) -> int:
     found = find(known, logs, ended=True)
     paint = Paint.for_stream(out, no_color=options.no_color)
     if options.json:
-        json.dump(as_json(known, found, logs, values, release), out, indent=2, ensure_ascii=False)
-        out.write("\n")
+        cli.print_json(as_json(known, found, logs, values, release), out)
     elif found:
-        show(True)
+        show(found)
         out.write(summary_text(found, logs, paint))
     else:
         out.write(nothing_text(known, logs, values, paint))
@@ -154,20 +155,10 @@ def _named(options: argparse.Namespace) -> list[tuple[str, str]]:
     return sorted(given, key=lambda item: int(item[0]))
 
 
-def _release(wanted: str | None) -> str | None:
-    known = known_releases()
-    if wanted is not None and wanted not in known:
-        message = f"there is no catalog of SGLang {wanted}"
-        remedy = did_you_mean(wanted, known, f"Known: {', '.join(known)}.")
-        raise Refused([error("release-unknown", message, remedy, Location("--release"))])
-    return wanted
-
-
 def _list(known: Symptoms, options: argparse.Namespace, out: TextIO) -> int:
     if options.json:
         listed = [{"id": one.id, "title": one.title, "severity": one.severity} for one in known.symptoms.values()]
-        json.dump(listed, out, indent=2, ensure_ascii=False)
-        out.write("\n")
+        cli.print_json(listed, out)
         return cli.OK
     width = max(map(len, known.symptoms))
     for one in known.symptoms.values():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -47,7 +46,7 @@ def _gen_launch(options: argparse.Namespace, out: TextIO) -> int:
 
         choices = explain(checked.context, plan)
         if options.json:
-            _print_json([choice.as_dict() for choice in choices], out)
+            cli.print_json([choice.as_dict() for choice in choices], out)
         else:
             width = min(shutil.get_terminal_size().columns, 110) if out.isatty() else 110
             out.write(explain_text(choices, width, Paint.for_stream(out, no_color=options.no_color)))
@@ -57,7 +56,7 @@ def _gen_launch(options: argparse.Namespace, out: TextIO) -> int:
         wanted = {rank.rank for rank in ranks}
         shown = plan.as_dict()
         shown["ranks"] = [entry for entry in shown["ranks"] if entry["rank"] in wanted]
-        _print_json(shown, out)
+        cli.print_json(shown, out)
     elif options.out is not None:
         _write(plan, ranks, options.target, options.out, out)
     else:
@@ -136,7 +135,7 @@ def start_order_text(plan: LaunchPlan, prepared: Iterable[str] = ()) -> str:
 
 def _check(options: argparse.Namespace, checked: Checked, out: TextIO) -> int:
     if options.json:
-        _print_json([finding.as_dict() for finding in checked.findings], out)
+        cli.print_json([finding.as_dict() for finding in checked.findings], out)
     else:
         cli.show(checked.findings, no_color=options.no_color)
         if not checked.refused:
@@ -150,7 +149,7 @@ def _list(options: argparse.Namespace, out: TextIO) -> int:
         "targets": [{"name": name, "what": what} for name, what in TARGETS.items()],
     }
     if options.json:
-        _print_json(lists, out)
+        cli.print_json(lists, out)
         return cli.OK
     paint = Paint.for_stream(out, no_color=options.no_color)
     for position, (title, rows) in enumerate(lists.items()):
@@ -168,8 +167,3 @@ def _new_cluster(path: Path, out: TextIO) -> int:
     new_cluster(path)
     out.write(f"wrote {path}: fill it in, then run: python scripts/gen_launch.py --cluster {path}\n")
     return cli.OK
-
-
-def _print_json(value: Any, out: TextIO) -> None:
-    json.dump(value, out, indent=2, ensure_ascii=False)
-    out.write("\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TextIO
 
 from mimo_gb10 import cli
@@ -48,10 +47,7 @@ def _plan_memory(options: argparse.Namespace, out: TextIO) -> int:
     place = context.flag_location("mem-fraction-static")
     found = worst_first([*notes, *findings(report, place)])
     if options.json:
-        json.dump(
-            {**as_dict(report), "findings": [finding.as_dict() for finding in found]}, out, indent=2, ensure_ascii=False
-        )
-        out.write("\n")
+        cli.print_json({**as_dict(report), "findings": [finding.as_dict() for finding in found]}, out)
     else:
         out.write(report_text(report, Paint.for_stream(out, no_color=options.no_color)))
         cli.show(found, no_color=options.no_color)

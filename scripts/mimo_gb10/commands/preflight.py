@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import shutil
 import sys
 import time
@@ -62,8 +61,7 @@ def _preflight(options: argparse.Namespace, out: TextIO) -> int:
     if options.record is not None:
         write_files(options.record, {name: Output(text) for name, text in recordings(asked).items()})
     if options.json:
-        json.dump(as_json(wanted, asked, between), out, indent=2, ensure_ascii=False)
-        out.write("\n")
+        cli.print_json(as_json(wanted, asked, between), out)
     else:
         paint = Paint.for_stream(out, no_color=options.no_color)
         out.write(report_text(wanted, asked, between, paint, brief=options.problems))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -50,7 +49,7 @@ def _smoke_test(options: argparse.Namespace, out: TextIO) -> int:
     paint = Paint.for_stream(out, no_color=options.no_color)
     if options.list:
         if options.json:
-            _print_json(reports.list_json(checks), out)
+            cli.print_json(reports.list_json(checks), out)
         else:
             out.write(reports.list_text(checks, paint))
         return cli.OK
@@ -174,7 +173,7 @@ def _report(
         started=started,
     )
     if options.json:
-        _print_json(reports.as_json(results, about), out)
+        cli.print_json(reports.as_json(results, about), out)
     else:
         out.write(f"{url}: {reports.summary(results)}\n")
     if options.junit is not None:
@@ -190,8 +189,3 @@ def _report(
     worst = Status.WARN if options.strict else Status.FAIL
     bad = [result for result in results if result.outcome.status in (Status.FAIL, worst)]
     return cli.ERRORS if bad or any(item.code == "nothing-checked" for item in found) else cli.OK
-
-
-def _print_json(value: object, out: TextIO) -> None:
-    json.dump(value, out, indent=2, ensure_ascii=False)
-    out.write("\n")

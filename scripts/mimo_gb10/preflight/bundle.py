@@ -13,6 +13,7 @@ from mimo_gb10.preflight.wanted import Wanted, WantedRecipe
 
 NODE_MODULES = (
     "mimo_gb10",
+    "mimo_gb10.names",
     "mimo_gb10.text",
     "mimo_gb10.text.suggest",
     "mimo_gb10.preflight",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mimo_gb10 import names
 from mimo_gb10.preflight.checks import Node, Outcome, check, fail, listed, ok, skipped, version_of, warn
 from mimo_gb10.preflight.facts import Docker, Unread
 from mimo_gb10.text.suggest import did_you_mean
@@ -146,7 +147,7 @@ def container_name(node: Node) -> Outcome:
         return skipped(found.containers.why)
     if node.recipe is None:
         return skipped("the name is known with --recipe")
-    name = f"{node.recipe.name}-rank{node.rank}"
+    name = names.container_name(node.recipe.name, node.rank)
     same = [container for container in found.containers if container.name == name]
     if same:
         return fail(

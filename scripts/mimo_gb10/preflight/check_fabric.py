@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 
+from mimo_gb10 import names
 from mimo_gb10.preflight.check_container import spelled
 from mimo_gb10.preflight.checks import Node, Outcome, check, fail, listed, ok, skipped, warn
 from mimo_gb10.preflight.facts import Interface, RdmaDevice, Unread
@@ -12,7 +12,6 @@ from mimo_gb10.preflight.read_network import JUMBO
 
 _PLAYBOOKS = "https://github.com/NVIDIA/dgx-spark-playbooks"
 _MTU_THREAD = "https://github.com/NVIDIA/dgx-spark-playbooks/pull/103"
-_HALF = re.compile(r"(?P<start>roce)(?P<domain>P\d+)?(?P<rest>p\d+s\d+f\d+)\Z")
 _WANTED_MTU = 9000
 
 
@@ -213,7 +212,7 @@ def other_half(node: Node) -> Outcome:
         return found
     left = []
     for device in found:
-        half = _other_half(device.name)
+        half = names.other_half(device.name)
         other = node.facts.network.rdma.get(half or "")
         if other is not None and other.name not in node.own.rdma_devices and other.state == "ACTIVE":
             left.append(other.name)
@@ -224,13 +223,6 @@ def other_half(node: Node) -> Outcome:
             _PLAYBOOKS,
         )
     return ok("no half is left out")
-
-
-def _other_half(device: str) -> str | None:
-    match = _HALF.match(device)
-    if not match:
-        return None
-    return f"roce{match['rest']}" if match["domain"] else f"roceP2{match['rest']}"
 
 
 def _networks(item: Interface) -> list[ipaddress.IPv4Network]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mimo_gb10.findings import Finding, Location, Refused, error
+from mimo_gb10.names import is_host
 from mimo_gb10.paths import CLUSTERS, MODELS, RECIPES, SCHEMAS, names_in
-from mimo_gb10.preflight.plain_schema import check_plain, is_host
+from mimo_gb10.preflight.plain_schema import check_plain
 from mimo_gb10.preflight.plain_yaml import PlainDocument, parse_plain
 from mimo_gb10.preflight.wanted import ENV_THAT_MATTERS, Wanted, WantedNode, WantedRecipe
 from mimo_gb10.release import known_releases, load_release

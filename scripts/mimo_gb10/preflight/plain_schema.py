@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -30,8 +29,6 @@ _WORDS: Mapping[str, str] = {
     "null": "null",
 }
 _ABOUT = frozenset({"$schema", "$defs", "title", "description", "default", "x-help"})
-_HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?\Z")
-_ZONE = re.compile(r"[A-Za-z0-9_.-]{1,15}\Z")
 
 
 def check_plain(document: PlainDocument, schema: Mapping[str, Any]) -> list[Finding]:
@@ -116,16 +113,3 @@ _KEYWORDS = (
     *("$ref", "type", "pattern", "minLength", "minItems", "uniqueItems", "items", "minimum", "maximum"),
     *("properties", "required", "additionalProperties", "propertyNames"),
 )
-
-
-def is_host(address: str) -> bool:
-    """Whether `address` is an IP address or a well-formed host name: what `mimo_gb10.cluster.is_host` says.
-
-    That one cannot be imported here: its module needs PyYAML. The two are held equal by a test.
-    """
-    host, percent, zone = address.partition("%")
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return bool(_HOST_NAME.match(address) and not re.match(r"[0-9.]+\Z", address))
-    return not percent or bool(_ZONE.match(zone))

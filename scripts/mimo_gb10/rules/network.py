@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from mimo_gb10.cluster import canonical_ip, is_host, is_ip
 from mimo_gb10.context import Context
 from mimo_gb10.findings import Finding, error, warning
+from mimo_gb10.names import canonical_ip, is_host, is_ip, other_half
 from mimo_gb10.passage import Passage
 from mimo_gb10.rules.base import Rule
 from mimo_gb10.text.document import NodePath
 
 _ARGS = "sglang/srt/server_args.py"
-_HALF = re.compile(r"(?P<start>roce)(?P<domain>P\d+)?(?P<rest>p\d+s\d+f\d+)\Z")
 
 
 class Addresses(Rule):
@@ -157,7 +155,7 @@ class OneRdmaHalf(Rule):
             own = "rdma_devices" in document.value["nodes"][index]
             path: NodePath = ("nodes", index, "rdma_devices") if own else ("fabric", "rdma_devices")
             for device in node.rdma_devices:
-                other = _other_half(device)
+                other = other_half(device)
                 if other and other not in node.rdma_devices and device not in reported:
                     reported.add(device)
                     yield warning(
@@ -168,10 +166,3 @@ class OneRdmaHalf(Rule):
                         document.location(path),
                         "https://github.com/NVIDIA/dgx-spark-playbooks",
                     )
-
-
-def _other_half(device: str) -> str | None:
-    match = _HALF.match(device)
-    if not match:
-        return None
-    return f"roce{match['rest']}" if match["domain"] else f"roceP2{match['rest']}"

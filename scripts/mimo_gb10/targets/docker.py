@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Mapping
 
+from mimo_gb10.names import container_name
 from mimo_gb10.plan import LaunchPlan, RankLaunch
 from mimo_gb10.targets.header import header
 from mimo_gb10.text.shell import command_lines, comment, quote
@@ -72,11 +73,6 @@ def _image_first(plan: LaunchPlan) -> str:
     return f"# Once on this node, in a checkout of mimo-gb10:\n#   {command}\n"
 
 
-def container_name(plan: LaunchPlan, rank: RankLaunch) -> str:
-    """The container's name: what to give to ``docker logs`` and ``docker stop``."""
-    return f"{plan.recipe}-rank{rank.rank}"
-
-
 def mount(path: str) -> str:
     """A read-only bind mount of `path` at the same place; docker parses the value as one line of CSV."""
     line = io.StringIO()
@@ -86,7 +82,7 @@ def mount(path: str) -> str:
 
 def render(plan: LaunchPlan, rank: RankLaunch) -> str:
     """The script of one rank: ``docker run`` in the foreground, in place of the shell."""
-    options = ["--rm", "--init", f"--name={container_name(plan, rank)}", *CONTAINER]
+    options = ["--rm", "--init", f"--name={container_name(plan.recipe, rank.rank)}", *CONTAINER]
     options += [f"--mount={mount(plan.model_path)}"]
     options += [f"--env={name}={value}" for name, value in rank.env.items()]
     run = command_lines(("exec", "docker", "run"), options)
