@@ -15,6 +15,7 @@ from mimo_gb10.placeholders import PLACEHOLDERS, names_used
 from mimo_gb10.recipe import Recipe
 from mimo_gb10.release import Flag, Release, Variable, known_releases, load_release, releases_reading
 from mimo_gb10.schema import dotted
+from mimo_gb10.spans import span
 from mimo_gb10.text.document import NodePath
 from mimo_gb10.text.shell import is_shell_owned
 from mimo_gb10.text.suggest import did_you_mean, nearest
@@ -178,7 +179,7 @@ def _unknown_flag(release: Release, name: str, place: Location, *, suggest: bool
     dashed = name.replace("_", "-")
     names = [option[2:] for option in release.by_option if option.startswith("--")]
     elsewhere = [version for version in known_releases() if load_release(version).flag(name) is not None]
-    known_in = f" Known in {_span(elsewhere)}." if elsewhere else ""
+    known_in = f" Known in {span(elsewhere)}." if elsewhere else ""
     return error(
         "flag-unknown",
         f"SGLang {release.version} has no flag '{name}'",
@@ -297,7 +298,7 @@ def check_variable(
             yield warning(
                 "env-not-read",
                 f"SGLang {release.version} does not read '{name}'",
-                f"Remove it; it is read by {_span(readers)}.",
+                f"Remove it; it is read by {span(readers)}.",
                 key_place,
             )
         elif name.startswith("VLLM_"):
@@ -306,10 +307,6 @@ def check_variable(
             known = [other for other, entry in release.environment.items() if entry.reads] if suggest else []
             remedy = did_you_mean(name, known, "Remove it, or look it up in the release's catalog.")
             yield error("env-unknown", f"SGLang {release.version} has no variable '{name}'", remedy, key_place)
-
-
-def _span(versions: list[str]) -> str:
-    return versions[0] if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
 
 
 def _check_variable_value(variable: Variable, value: str, place: Location) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mimo_gb10.defects import (
@@ -24,6 +24,7 @@ from mimo_gb10.generate.prose import as_code, block, prose
 from mimo_gb10.paths import PATCHES
 from mimo_gb10.receipt import Receipt, is_claimed, load_receipt
 from mimo_gb10.release import known_releases
+from mimo_gb10.spans import runs, span
 
 FOLDER = "docs/patches"
 
@@ -210,7 +211,7 @@ def _page(defect: Defect, verdict: Verdict) -> Iterator[str]:
         yield block("\n".join(defect.log), "text")
     yield "## Releases\n"
     yield _releases(verdict)
-    yield from (f"{span(g.first, g.last)}, no patch: {prose(g.why)}\n" for g in defect.unmended)
+    yield from (f"{span((g.first, g.last))}, no patch: {prose(g.why)}\n" for g in defect.unmended)
     yield "## Cause\n"
     yield f"{prose(defect.cause)}\n"
     yield "The lines that prove it, in the wheels:\n"
@@ -242,25 +243,9 @@ def _sentence(text: str) -> str:
 def _where(verdict: Verdict) -> str:
     """The releases by status, in words."""
     parts = []
-    for status, releases in _runs([(verdict.in_release(release), release) for release in known_releases()]):
-        parts.append(f"{_WORDS[status].capitalize()} in {span(releases[0], releases[-1])}.")
+    for status, releases in runs([(verdict.in_release(release), release) for release in known_releases()]):
+        parts.append(f"{_WORDS[status].capitalize()} in {span(releases)}.")
     return " ".join(parts)
-
-
-def _runs(pairs: Sequence[tuple[Any, str]]) -> list[tuple[Any, list[str]]]:
-    """Consecutive releases that have the same thing."""
-    found: list[tuple[Any, list[str]]] = []
-    for thing, release in pairs:
-        if found and found[-1][0] == thing:
-            found[-1][1].append(release)
-        else:
-            found.append((thing, [release]))
-    return found
-
-
-def span(first: str, last: str) -> str:
-    """A range of releases."""
-    return first if first == last else f"{first} to {last}"
 
 
 def _releases(verdict: Verdict) -> str:
@@ -269,9 +254,9 @@ def _releases(verdict: Verdict) -> str:
     for release in known_releases():
         patch = verdict.patch_for(release)
         states.append(((verdict.in_release(release), patch.touches if patch else ()), release))
-    for (status, touches), releases in _runs(states):
+    for (status, touches), releases in runs(states):
         changes = "<br>".join(as_code(path) for path in touches)
-        rows.append([span(releases[0], releases[-1]), _WORDS[status], changes])
+        rows.append([span(releases), _WORDS[status], changes])
     return table(["Releases", "State", "The patch changes"], rows)
 
 
@@ -284,15 +269,15 @@ def _lines(verdict: Verdict) -> Iterator[str]:
             found.setdefault((file, says), {}).setdefault(release, []).append(line)
     items = []
     for (file, says), by_release in found.items():
-        groups = _runs([(tuple(lines), release) for release, lines in by_release.items()])
-        where = ", ".join(f"{' and '.join(lines)} ({span(of[0], of[-1])})" for lines, of in groups)
+        groups = runs([(tuple(lines), release) for release, lines in by_release.items()])
+        where = ", ".join(f"{' and '.join(lines)} ({span(of)})" for lines, of in groups)
         items.append(f"- {as_code(file)}, {prose(says)}: line {where}\n")
     yield "".join(items)
 
 
 def _patch(patch: PatchFile) -> str:
     text = (PATCHES / patch.file).read_text(encoding="utf-8")
-    title = f'??? example "{span(patch.first, patch.last)}: patches/{patch.file}"\n'
+    title = f'??? example "{span((patch.first, patch.last))}: patches/{patch.file}"\n'
     link = f"    [Download]({patch.file}){{: download }}\n"
     return f"{title}\n{link}\n{block(text, 'diff', '    ')}"
 

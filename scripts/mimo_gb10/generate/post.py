@@ -11,6 +11,7 @@ from mimo_gb10.findings import Refused
 from mimo_gb10.generate.markdown import code, mark, table
 from mimo_gb10.paths import ROOT
 from mimo_gb10.release import known_releases, load_release
+from mimo_gb10.spans import runs, span
 
 FOLDER = "docs/post"
 
@@ -102,33 +103,22 @@ def _range(releases: str) -> str:
     first, _, last = releases.partition("..")
     known = known_releases()
     first, last = first or known[0], last or known[-1]
-    return first if first == last else f"{first} to {last}"
+    return span((first, last))
 
 
 def _places(check: Check) -> str:
     """Where to look it up: file and line, releases with the same place joined; a long list is folded."""
-    runs: list[tuple[str, list[str]]] = []
-    for version in known_releases():
-        place = check.place_in(load_release(version))
-        if place is None:
-            continue
-        if runs and runs[-1][0] == place:
-            runs[-1][1].append(version)
-        else:
-            runs.append((place, [version]))
+    places = ((check.place_in(load_release(version)), version) for version in known_releases())
+    found = runs((place, version) for place, version in places if place is not None)
     if check.kind == "source":
-        parts = [f"line {place.rpartition(':')[2]} ({_span(versions)})" for place, versions in runs]
+        parts = [f"line {place.rpartition(':')[2]} ({span(versions)})" for place, versions in found]
     else:
-        parts = [f"<code>{place}</code> ({_span(versions)})" for place, versions in runs]
+        parts = [f"<code>{place}</code> ({span(versions)})" for place, versions in found]
     if not parts:
         return ""
     if len(parts) == 1:
         return f": {parts[0]}"
     return f" <details><summary>where</summary>{'<br>'.join(parts)}</details>"
-
-
-def _span(versions: Sequence[str]) -> str:
-    return versions[0] if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
 
 
 def _when(value: str) -> str:

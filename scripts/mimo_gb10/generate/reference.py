@@ -15,6 +15,7 @@ from mimo_gb10.generate.markdown import code, mark, table
 from mimo_gb10.paths import ROOT
 from mimo_gb10.release import Release, known_releases, load_release
 from mimo_gb10.rules import ALL_RULES, Rule
+from mimo_gb10.spans import runs, span
 
 FOLDER = "docs/reference"
 
@@ -121,18 +122,10 @@ def _range(rule: Rule) -> str:
 
 def _places(rule: Rule, releases: list[Release]) -> dict[str, str]:
     """Upstream places with the releases that have them, neighbours joined."""
-    runs: list[tuple[str, list[str]]] = []
-    for release in releases:
-        place = release.passages.get(rule.code)
-        if place is None:
-            continue
-        if runs and runs[-1][0] == place:
-            runs[-1][1].append(release.version)
-        else:
-            runs.append((place, [release.version]))
-    return {
-        place: versions[0] if len(versions) == 1 else f"{versions[0]} to {versions[-1]}" for place, versions in runs
-    }
+    found = runs(
+        (release.passages[rule.code], release.version) for release in releases if rule.code in release.passages
+    )
+    return {place: span(versions) for place, versions in found}
 
 
 def _commands() -> str:
