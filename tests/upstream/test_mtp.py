@@ -64,7 +64,7 @@ def is_right(found: Found) -> None:
 
 @pytest.mark.parametrize("release", GROUPS)
 def test_unpatched_the_kernel_does_not_compile_at_capture(release: str) -> None:
-    """The error that users report."""
+    """The error that users report, in this Triton's words: 3.6 says 'type' where 3.9 says 'dtype'."""
     found = capture(unpatched(release))
     assert found["compiled"] == []
     assert found["error"].startswith("CompilationError: at ")
