@@ -49,6 +49,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--json", action="store_true", help="print the results as JSON")
     made.add_argument("--junit", type=Path, metavar="FILE", help="write the results as JUnit XML, too")
+    made.add_argument(
+        "--record", type=Path, metavar="FILE", help="write all requests and answers, too (.jsonl, .jsonl.gz)"
+    )
     made.add_argument("--verbose", action="store_true", help="show the evidence of what is right, too")
     made.add_argument("--strict", action="store_true", help="treat warnings as failures")
     made.add_argument("--no-color", action="store_true", help="no colours on a terminal; NO_COLOR does the same")

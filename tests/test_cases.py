@@ -29,7 +29,10 @@ VALID = CASES / "valid"
 INVALID = CASES / "invalid"
 
 # What only other commands use: wheels, sources and command lines are no configs.
-OTHER_PARTS = ("claims.py", "receipt.py", "command", "diagnose", "extract", "generate", "memory", "preflight", "smoke")
+OTHER_PARTS = (
+    "claims.py", "evidence.py", "receipt.py", "command", "diagnose", "extract", "generate", "memory", "preflight",
+    "rehearsal", "smoke",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 
 from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, TARGETS
 from mimo_gb10.defects import load_defects
+from mimo_gb10.evidence import level
 from mimo_gb10.findings import Severity
 from mimo_gb10.launch import check
 from mimo_gb10.model import load_model
@@ -56,7 +57,7 @@ def test_only_proven_recipes_are_the_default() -> None:
     for name in names_in(RECIPES):
         context = check(name, DEFAULT_CLUSTER).context
         assert context is not None
-        levels[name] = context.recipe.level
+        levels[name] = level(context.recipe)
     assert levels == {"gb10x4-post": "reported", "gb10x4-omni": "reported", "gb10x4-mtp": "checked"}
     assert levels[DEFAULT_RECIPE] == "reported"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mimo_gb10 import evidence
 from mimo_gb10.cluster import Cluster, load_cluster
 from mimo_gb10.context import Context
 from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE
@@ -63,6 +64,19 @@ def check(recipe: str, cluster: str, overrides: Sequence[str] = (), *, strict: b
     findings: list[Finding] = []
     recipe_document = _collect(findings, lambda: find_document(recipe, RECIPES, "recipe"))
     cluster_document = _collect(findings, lambda: find_document(cluster, CLUSTERS, "cluster"))
+    return check_documents(recipe_document, cluster_document, overrides, findings=findings, strict=strict)
+
+
+def check_documents(
+    recipe_document: Document | None,
+    cluster_document: Document | None,
+    overrides: Sequence[str] = (),
+    *,
+    findings: Sequence[Finding] = (),
+    strict: bool = False,
+) -> Checked:
+    """The same for files that were read already; None stands for one that could not be, and `findings` says why."""
+    findings = list(findings)
     for override in overrides:
         problem, recipe_document, cluster_document = _override(override, recipe_document, cluster_document)
         findings += problem
@@ -260,7 +274,7 @@ def list_configs() -> dict[str, list[dict[str, str]]]:
     clusters = [load_cluster(find_document(name, CLUSTERS, "cluster")) for name in names_in(CLUSTERS)]
     return {
         "recipes": [
-            {"name": recipe.name, "release": recipe.sglang, "level": recipe.level, "title": recipe.title}
+            {"name": recipe.name, "release": recipe.sglang, "level": evidence.level(recipe), "title": recipe.title}
             for recipe in recipes()
         ],
         "clusters": [

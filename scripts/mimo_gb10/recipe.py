@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -65,13 +67,17 @@ class Recipe:
     document: Document
 
     @property
-    def level(self) -> str:
-        """How well the recipe is supported, derived from its evidence.
-
-        ``checked``: only against the release's sources. ``reported``: somebody published a run.
-        """
-        # Receipts raise the level; they come with the rehearsal.
-        return "reported" if any(not item.is_receipt for item in self.evidence) else "checked"
+    def digest(self) -> str:
+        """SHA-256 over what of the recipe reaches the launch: a receipt is of this, not of a name."""
+        parts = {
+            "model": self.model,
+            "sglang": self.sglang,
+            "nodes": self.nodes,
+            "flags": dict(self.flags),
+            "env": dict(self.env),
+            "defects": list(self.defects),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def load_recipe(document: Document) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from mimo_gb10.smoke.catalog import select
 from mimo_gb10.smoke.check import Check, Session, Status
 from mimo_gb10.smoke.client import Client, Target, parse_url
 from mimo_gb10.smoke.live import Live
+from mimo_gb10.smoke.record import Recorder
 from mimo_gb10.smoke.runner import Result, run
 from mimo_gb10.smoke.waiting import State, wait
 
@@ -55,6 +57,8 @@ def _smoke_test(options: argparse.Namespace, out: TextIO) -> int:
         return cli.OK
     if not checks:
         return _usage("no check is left to run", options)
+    if options.record and reference:
+        return _usage("--record is of one server: leave --reference-url out", options)
     recipe = load_recipe(find_document(options.recipe, RECIPES, "recipe")) if options.recipe else None
     key = api_key(os.environ)
     client = Client(target, key, options.timeout)
@@ -65,14 +69,19 @@ def _smoke_test(options: argparse.Namespace, out: TextIO) -> int:
     if not state.ready and (options.wait > 0 or not state.answers):
         cli.show([_unready(state, target, options.wait)], no_color=options.no_color)
         return cli.ENVIRONMENT
-    session = Session(
-        client,
-        recipe=recipe,
-        trained=options.profile == "full",
-        streams=options.streams,
-        reference=Client(reference, key, options.timeout) if reference else None,
-    )
-    results = _run(checks, session, options, live, out, paint)
+    with contextlib.ExitStack() as stack:
+        recorder: Recorder | None = None
+        if options.record is not None:
+            recorder = stack.enter_context(Recorder(options.record, about={"made_by": "scripts/smoke_test.py"}))
+            client = recorder.client(target, key, options.timeout)
+        session = Session(
+            client,
+            recipe=recipe,
+            trained=options.profile == "full",
+            streams=options.streams,
+            reference=Client(reference, key, options.timeout) if reference else None,
+        )
+        results = _run(checks, session, options, live, out, paint, recorder)
     return _report(results, session, recipe, started, options, out)
 
 
@@ -135,11 +144,19 @@ def _unready(state: State, target: Target, waited: float) -> Finding:
 
 
 def _run(
-    checks: list[Check], session: Session, options: argparse.Namespace, live: Live, out: TextIO, paint: Paint
+    checks: list[Check],
+    session: Session,
+    options: argparse.Namespace,
+    live: Live,
+    out: TextIO,
+    paint: Paint,
+    recorder: Recorder | None,
 ) -> list[Result]:
     results: list[Result] = []
 
     def started(check: Check) -> None:
+        if recorder is not None:
+            recorder.started(check)
         number = len(results) + 1
         live.show(lambda seconds: reports.waiting_row(check, number, len(checks), seconds))
 
@@ -152,6 +169,8 @@ def _run(
                 out.flush()
     finally:
         live.clear()
+    if recorder is not None:
+        recorder.results(session, results)
     return results
 
 

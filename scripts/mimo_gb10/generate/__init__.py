@@ -15,7 +15,7 @@ Make = Callable[[], Mapping[str, Output]]
 
 def makers() -> Mapping[str, tuple[str, Make]]:
     """Every maker by name, with the folder that belongs to it alone."""
-    from mimo_gb10.generate import golden, pages, patches, post, reference, troubleshooting
+    from mimo_gb10.generate import golden, pages, patches, post, reference, rehearsals, troubleshooting
 
     return {
         "golden": (golden.FOLDER, golden.make),
@@ -23,6 +23,7 @@ def makers() -> Mapping[str, tuple[str, Make]]:
         "patches": (patches.FOLDER, patches.make),
         "post": (post.FOLDER, post.make),
         "reference": (reference.FOLDER, reference.make),
+        "rehearsals": (rehearsals.FOLDER, rehearsals.make),
         "troubleshooting": (troubleshooting.FOLDER, troubleshooting.make),
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mimo_gb10.context import Context
 from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, TARGETS
+from mimo_gb10.evidence import level, proofs
 from mimo_gb10.explain import Choice, explain
 from mimo_gb10.files import Output
 from mimo_gb10.findings import Finding
@@ -19,6 +20,8 @@ FOLDER = "docs/recipes"
 
 _MARK = mark("configs/")
 _LEVELS = {
+    "rehearsed": "**Rehearsed**: its launch ran with its patches and a tiny random model, and every check passed. The "
+    "receipts stand under Evidence. Not on GB10.",
     "checked": "**Checked**: every flag and variable against the release's sources. No run is known.",
     "reported": "**Reported**: somebody published a run; what it shows stands under Evidence.",
 }
@@ -35,7 +38,7 @@ def make() -> Mapping[str, Output]:
         pages[f"{FOLDER}/{name}.md"] = Output(_page(checked.context, plan, checked.findings))
         recipe = checked.context.recipe
         default = " (default)" if name == DEFAULT_RECIPE else ""
-        rows.append([f"[{name}]({name}.md){default}", recipe.title, recipe.sglang, recipe.level])
+        rows.append([f"[{name}]({name}.md){default}", recipe.title, recipe.sglang, level(recipe)])
     rows_table = table(["Recipe", "Title", "SGLang", "Level"], rows)
     levels = "".join(f"- {text}\n" for text in _LEVELS.values())
     intro = "A recipe says what to serve and how. It runs on any cluster file."
@@ -49,7 +52,7 @@ def _page(context: Context, plan: LaunchPlan, findings: Sequence[Finding]) -> st
     parts = [
         f"# {recipe.title}\n\n{_MARK}",
         f"{recipe.summary}\n",
-        f"{_LEVELS[recipe.level]}\n",
+        f"{_LEVELS[level(recipe)]}\n",
         f"- Recipe: `{recipe.name}`\n- Model: {context.model.title}\n- SGLang: {recipe.sglang}\n"
         f"- Image: `{recipe.image}`\n- Nodes: {recipe.nodes}\n",
         "## Evidence\n",
@@ -69,9 +72,9 @@ def _page(context: Context, plan: LaunchPlan, findings: Sequence[Finding]) -> st
 
 def _evidence(context: Context) -> str:
     recipe = context.recipe
-    if not recipe.evidence:
-        return "None: not proven. Nobody is known to have run this recipe.\n"
-    return "".join(f"- <{item.link}>: {item.shows}\n" for item in recipe.evidence)
+    lines = [f"- [{name}](../rehearsals/{name}.md): a rehearsal of this very launch.\n" for name in proofs(recipe)]
+    lines += [f"- <{item.link}>: {item.shows}\n" for item in recipe.evidence]
+    return "".join(lines) or "None: not proven. Nobody is known to have run this recipe.\n"
 
 
 def _findings(findings: Sequence[Finding]) -> str:

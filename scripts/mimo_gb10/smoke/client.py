@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from mimo_gb10.smoke.sse import data_of_events
@@ -174,8 +174,31 @@ def parse_url(url: str) -> Target:
     return Target(f"{parts.scheme}://{host}:{port}{prefix}", parts.hostname, port, prefix, tls)
 
 
+class Incoming(Protocol):
+    """What is read of an answer that arrives: the part of `http.client.HTTPResponse` that is used here."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes that are still to come, where the header said how many."""
+
+    def getheaders(self) -> list[tuple[str, str]]:
+        """Names and values."""
+
+    def read(self, amt: int, /) -> bytes:
+        """Up to `amt` bytes of the body; none at its end."""
+
+    def readline(self, limit: int, /) -> bytes:
+        """One line of the body with its end; none at its end."""
+
+
 class Client:
     """Makes requests to one server.
+
+    `_sent` is the one way to the wire; what wants to see every request and answer overrides it (`record`).
 
     Args:
         target: Where it is.
@@ -256,7 +279,7 @@ class Client:
     @contextlib.contextmanager
     def _sent(
         self, method: str, path: str, body: bytes | None, content_type: str | None, timeout: float
-    ) -> Iterator[http.client.HTTPResponse]:
+    ) -> Iterator[Incoming]:
         """A response whose headers were read; what goes wrong until the end of the block becomes a `Failure`."""
         kind = http.client.HTTPSConnection if self.target.tls else http.client.HTTPConnection
         connection = kind(self.target.host, self.target.port, timeout=timeout)
@@ -338,7 +361,7 @@ def _reason(problem: Exception) -> str:
     return str(getattr(problem, "strerror", None) or str(problem) or type(problem).__name__)
 
 
-def _read(response: http.client.HTTPResponse) -> bytes:
+def _read(response: Incoming) -> bytes:
     parts, size = [], 0
     while chunk := response.read(_CHUNK):
         parts.append(chunk)
@@ -350,7 +373,7 @@ def _read(response: http.client.HTTPResponse) -> bytes:
     return b"".join(parts)
 
 
-def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+def _lines(response: Incoming) -> Iterator[bytes]:
     size = 0
     while line := response.readline(MAX_BYTES + 1):
         size += len(line)

@@ -1,9 +1,11 @@
 """MiMo's audio encoder, imported and run as on GPUs of several capabilities.
 
 Each argument is a scenario WHAT:CAPABILITY:LIBRARY, as in "encode:12.1:absent": what to do (register, calls, attention,
-encode), on which GPU ("none": no GPU), and whether sgl_kernel has its FlashAttention library (present, absent).
+encode), on which GPU ("none": no GPU), and whether sgl_kernel has its FlashAttention library (present, absent). With a
+fourth part, as in "encode:12.1:absent:cuda", attention and encode run on that device for real.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -170,7 +172,7 @@ def register():
 
 
 def run(scenario):
-    what, capability, library = scenario.split(":")
+    what, capability, library, *device = scenario.split(":")
     for name in NAMES:
         sys.modules.pop(f"sglang.srt.models.{name}", None)
     if capability == "none":
@@ -192,7 +194,8 @@ def run(scenario):
             import sglang.srt.models.mimo_audio as module
         if what == "calls":
             return calls(module, recorded)
-        return attention(module) if what == "attention" else encode(module)
+        with torch.device(device[0]) if device else contextlib.nullcontext():
+            return attention(module) if what == "attention" else encode(module)
 
 
 results = {}

@@ -1,0 +1,510 @@
+"""``rehearse.py``: a recipe's launch with a tiny random model."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+from mimo_gb10 import cli
+from mimo_gb10.context import Context
+from mimo_gb10.files import Output, write_files
+from mimo_gb10.findings import Finding, Location, Refused, error, has_errors
+from mimo_gb10.names import with_port
+from mimo_gb10.plan import LaunchPlan
+from mimo_gb10.rehearsal import receipt as receipts
+from mimo_gb10.rehearsal.adapt import Change, Local, changes_as_data, on_its_nodes, on_one_machine
+from mimo_gb10.rehearsal.checkpoint.make import Made, make_checkpoint
+from mimo_gb10.rehearsal.checkpoint.validate import validate
+from mimo_gb10.rehearsal.checks import broken, greedy, stress
+from mimo_gb10.rehearsal.machine import Machine, read_machine
+from mimo_gb10.rehearsal.processes import memory_of
+from mimo_gb10.rehearsal.ranks import Ranks
+from mimo_gb10.rehearsal.reference import Reference
+from mimo_gb10.rehearsal.stage import Stage
+from mimo_gb10.rehearsal.symptoms import symptoms_in
+from mimo_gb10.rehearsal.tree import Tree, as_data, patched_copy, read_tree, wrong_release
+from mimo_gb10.rehearsal.variant import check_variant, is_mtp
+from mimo_gb10.report import Paint
+from mimo_gb10.smoke import reports
+from mimo_gb10.smoke.catalog import AREAS, select
+from mimo_gb10.smoke.check import Check, Session, Status
+from mimo_gb10.smoke.client import Client, Failure, parse_url
+from mimo_gb10.smoke.live import Live
+from mimo_gb10.smoke.record import Recorder
+from mimo_gb10.smoke.runner import Result
+from mimo_gb10.text.suggest import did_you_mean
+
+_HEAD_GONE = 30.0
+"""Seconds without the head after which a worker's rank is stopped."""
+
+_SEED = 7
+
+_FAULT_FOLDER = Path(__file__).resolve().parents[1] / "rehearsal" / "faults"
+_FAULTS = {"pin-memory": "Pinning of large tensors was made to fail, as it does where unified memory is nearly full."}
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Everything that is settled before the first rank starts.
+
+    Attributes:
+        context: Recipe, cluster, model and release.
+        plan: The launch, adapted.
+        changes: What was replaced in it.
+        machine: What it runs on.
+        tree: The SGLang that the ranks import.
+        model: The tiny model.
+        url: Where rank 0 answers.
+        folder: For logs and the receipt.
+    """
+
+    context: Context
+    plan: LaunchPlan
+    changes: tuple[Change, ...]
+    machine: Machine
+    tree: Tree
+    model: Made
+    url: str
+    folder: Path
+
+
+def rehearse(options: argparse.Namespace, out: TextIO) -> int:
+    """Run the command with parsed arguments, writing progress to `out`; returns the exit code."""
+    try:
+        with _ended_by_signals():
+            return _rehearse(options, out)
+    except Refused as refused:
+        cli.show(refused.findings, no_color=options.no_color)
+        codes = {finding.code for finding in refused.findings}
+        if codes <= {"usage"}:
+            return cli.USAGE
+        return cli.ENVIRONMENT if codes <= {"no-torch", "no-sglang"} else cli.ERRORS
+
+
+def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
+    say = sys.stderr if options.json else out
+    checked = check_variant(options.recipe, options.cluster, options.overrides, sglang=options.sglang, mtp=options.mtp)
+    if checked.context is None or has_errors(checked.findings):
+        raise Refused(checked.findings)
+    context = checked.context
+    ours = _ours(options)
+    folder = options.out.absolute()
+    env = _environment(options.sglang_dir)
+    machine = read_machine(env)
+    if not _has_torch():
+        remedy = "Run it in the recipe's image, or: pip install torch safetensors tokenizers"
+        raise Refused([error("no-torch", "the tiny model is made with PyTorch, which is not installed", remedy)])
+    ranks = _ranks(options, context, machine)
+    plan, changes = _adapted(options, context, checked.plan(), machine, ranks)
+    model = make_checkpoint(Path(plan.model_path), ranks, _SEED)
+    problems = validate(model.folder, ranks)
+    if problems:
+        place = Location(str(model.folder))
+        raise Refused(error("model", what, "Report it: the tiny model is this project's.", place) for what in problems)
+    say.write(f"tiny model: {model.folder}, {model.bytes / 2**20:.0f} MiB, valid\n")
+    if not machine.gpus:
+        return _only_said(plan, changes, say)
+    tree = _tree(options, context, machine, folder)
+    where = plan.ranks[0]
+    url = f"http://{with_port(where.address if options.rank is not None else '127.0.0.1', _port_of(where.argv))}"
+    stand = Stand(context, plan, changes, machine, tree, model, url, folder)
+    first = [str(_FAULT_FOLDER / name) for name in options.fault] + [str(tree.path)]
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [*first, env.get("PYTHONPATH", "")]))
+    ours.reference = _reference(model.folder, context)
+    try:
+        if options.rank:
+            return _worker(stand, options.rank, env, say)
+        return _head(stand, options, ours, env, out, say)
+    finally:
+        if not options.keep:
+            shutil.rmtree(model.folder, ignore_errors=True)
+            shutil.rmtree(folder / "sglang-patched", ignore_errors=True)
+
+
+# --- what is settled first
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+def _ranks(options: argparse.Namespace, context: Context, machine: Machine) -> int:
+    """How many ranks start: on its nodes all of the cluster, on one machine what is asked for, or one a GPU."""
+    if options.rank is not None:
+        return len(context.cluster.nodes)
+    return int(options.ranks or min(len(machine.gpus), context.recipe.nodes) or 1)
+
+
+def _reference(folder: Path, context: Context) -> greedy.Reference:
+    """The text model by its definition, with the roundings of the recipe's number formats."""
+    made: list[Reference] = []
+
+    def rows(prompt: Sequence[int], tokens: Sequence[int]) -> Sequence[Sequence[float]]:
+        if not made:
+            is_fp8 = "fp8" in str(context.value("kv-cache-dtype"))
+            made.append(Reference(folder, activations="fp8", kv="fp8" if is_fp8 else "exact", rounding="bf16"))
+        found = made[0].logprobs((*prompt, *tokens), [len(prompt)])
+        return found[len(prompt) - 1 :].tolist()  # type: ignore[no-any-return]
+
+    return rows
+
+
+def _environment(sglang_dir: Path | None) -> dict[str, str]:
+    env = dict(os.environ)
+    if sglang_dir is not None:
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(sglang_dir.absolute()), env.get("PYTHONPATH", "")]))
+    # No model hub is asked for anything: the model is on this disk.
+    return env | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass
+class Ours:
+    """What the checks are to look at.
+
+    Attributes:
+        only: Names of checks or areas; empty means all.
+        without: Names to leave out.
+        base: The greedy text of another rehearsal, or None.
+        reference: Computes the text model in another way; None until the model is made.
+    """
+
+    only: frozenset[str]
+    without: frozenset[str]
+    base: greedy.Greedy | None
+    reference: greedy.Reference | None = None
+
+    def meant(self, checks: Iterable[Check]) -> list[Check]:
+        """The checks that are to run."""
+        return [
+            check
+            for check in checks
+            if (not self.only or {check.name, check.area} & self.only) and not {check.name, check.area} & self.without
+        ]
+
+
+def _ours(options: argparse.Namespace) -> Ours:
+    only, without = (
+        frozenset(name.strip() for value in values for name in value.split(",") if name.strip())
+        for values in (options.only, options.skip)
+    )
+    known = {name for check in _all_checks() for name in (check.name, check.area)}
+    for name in (*only, *without):
+        if name not in known:
+            remedy = did_you_mean(
+                name, sorted(known), f"Areas: {', '.join(dict.fromkeys(c.area for c in _all_checks()))}."
+            )
+            raise Refused([error("usage", f"there is no check or area {name!r}", remedy)])
+    base = None
+    if options.base is not None:
+        place = Location(str(options.base))
+        try:
+            base = greedy.Greedy.from_dict(json.loads(options.base.read_bytes())["greedy"])
+        except OSError as problem:
+            raise Refused([error("base", f"it cannot be read: {problem.strerror}", "", place)]) from None
+        except (ValueError, LookupError, TypeError):
+            what = "it is no receipt with greedy text"
+            raise Refused([error("base", what, "Name the receipt.json of another rehearsal.", place)]) from None
+    return Ours(only, without, base)
+
+
+def _all_checks() -> list[Check]:
+    def nothing() -> None:
+        return None
+
+    return [
+        *select((), (), "structural"),
+        *greedy.checks(),
+        *stress.checks(alive=nothing, memory=dict),
+        *broken.checks(nothing, lambda: False),
+    ]
+
+
+def _adapted(
+    options: argparse.Namespace, context: Context, plan: LaunchPlan, machine: Machine, ranks: int
+) -> tuple[LaunchPlan, tuple[Change, ...]]:
+    capability = machine.gpus[0].capability if machine.gpus else "12.1"
+    checkpoint = str(options.out.absolute() / "model")
+    if options.rank is not None:
+        if options.rank >= len(plan.ranks):
+            raise _usage(f"--rank {options.rank}: the cluster has ranks 0 to {len(plan.ranks) - 1}")
+        return on_its_nodes(plan, context, checkpoint, capability)
+    if machine.gpus and ranks > len(machine.gpus):
+        raise _usage(f"--ranks {ranks}: this machine has {len(machine.gpus)} GPUs, and a rank needs one to itself")
+    try:
+        return on_one_machine(plan, context, Local(ranks, checkpoint, options.port, capability, options.gpus))
+    except ValueError as problem:
+        raise _usage(f"--ranks {ranks}: {problem}") from None
+
+
+def _tree(options: argparse.Namespace, context: Context, machine: Machine, folder: Path) -> Tree:
+    """The SGLang to run: as it is, or a copy with the recipe's patches."""
+    path = options.sglang_dir.absolute() if options.sglang_dir else machine.sglang and machine.sglang.parent
+    if path is None or machine.sglang is None:
+        remedy = "Run it in the recipe's image, or name site-packages: --sglang-dir DIR"
+        raise Refused([error("no-sglang", "this Python has no SGLang", remedy)])
+    tree = read_tree(path)
+    wrong = wrong_release(tree, context.recipe.sglang)
+    if wrong is not None:
+        raise Refused([wrong])
+    if options.unpatched:
+        if tree.patched():
+            what = f"--unpatched: {', '.join(tree.patched())} are mended in this SGLang"
+            remedy = f"python scripts/apply_patches.py --revert --sglang-dir {path}"
+            raise Refused([error("sglang-patched", what, remedy, Location(str(path)))])
+        return tree
+    if not tree.lacks(context.recipe.defects):
+        return tree
+    return patched_copy(tree, folder / "sglang-patched", tree.lacks(context.recipe.defects))
+
+
+def _port_of(argv: Sequence[str]) -> int:
+    return int(argv[argv.index("--port") + 1])
+
+
+def _usage(message: str) -> Refused:
+    return Refused([error("usage", message)])
+
+
+def _only_said(plan: LaunchPlan, changes: Sequence[Change], say: TextIO) -> int:
+    say.write("no GPU here: nothing was started. What would run, and how it differs from the recipe's launch:\n")
+    for rank in plan.ranks:
+        say.write(f"rank {rank.rank}: {' '.join(rank.argv)}\n")
+    for change in changes:
+        say.write(f"  {change.what}: {change.before or 'not set'} -> {change.after or 'not set'}. {change.why}\n")
+    return cli.OK
+
+
+# --- the run
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """A signal that ends this process ends it as Ctrl-C does, so that no rank is left behind."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _worker(stand: Stand, rank: int, env: Mapping[str, str], say: TextIO) -> int:
+    """Run one rank until it ends, or the head has come up and is gone."""
+    launch = stand.plan.ranks[rank]
+    head = Client(parse_url(stand.url), timeout=10)
+    stand.folder.mkdir(parents=True, exist_ok=True)
+    came_up, seen = False, time.monotonic()
+    with Ranks([launch], stand.folder, env) as ranks:
+        say.write(f"rank {rank} runs; its log: {ranks.logs[rank]}\n")
+        while (dead := ranks.why_dead()) is None:
+            with contextlib.suppress(Exception):
+                head.get("/health")
+                came_up, seen = True, time.monotonic()
+            if came_up and time.monotonic() - seen > _HEAD_GONE:
+                say.write("the head is gone: stopping\n")
+                return cli.OK
+            time.sleep(2)
+        say.write(f"{dead}\n")
+        return cli.OK if came_up else cli.ERRORS
+
+
+def _head(
+    stand: Stand,
+    options: argparse.Namespace,
+    ours: Ours,
+    env: Mapping[str, str],
+    out: TextIO,
+    say: TextIO,
+) -> int:
+    mine = stand.plan.ranks[:1] if options.rank is not None else stand.plan.ranks
+    paint, live = Paint.for_stream(say, no_color=options.no_color), Live(say)
+    results: list[Result] = []
+    facts: dict[str, Any] = {}
+    held = greedy.Held()
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    with contextlib.ExitStack() as stack:
+        recorder, client = None, Client(parse_url(stand.url), None, options.timeout)
+        if options.record is not None:
+            recorder = stack.enter_context(Recorder(options.record, about=_about(stand)))
+            client = recorder.client(parse_url(stand.url), None, options.timeout)
+        ranks = stack.enter_context(Ranks(mine, stand.folder, env))
+        stage = Stage(ranks, client, options.ready, _teller(live, say))
+
+        def show_started(check: Check) -> None:
+            live.show(lambda seconds: reports.waiting_row(check, len(results) + 1, len(results) + 1, seconds))
+            if recorder is not None:
+                recorder.started(check)
+
+        if stage.wait():
+            live.clear()
+            say.write(f"ready after {stage.starts[-1]:.0f} s\n")
+            session = Session(client, recipe=stand.context.recipe, trained=False, salt="rehearsal")
+            for result in _played(stage, session, options, held, ours, show_started):
+                live.clear()
+                results.append(result)
+                say.write(reports.row(result, paint, evidence=False))
+                say.flush()
+                if recorder is not None and result.check.area not in _SMOKE_AREAS:
+                    recorder.results(session, [one for one in results if one.check.area in _SMOKE_AREAS])
+            facts = _facts(session)
+        live.clear()
+    data = _receipt(stand, stage, results, facts, held, started, options)
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    write_files(stand.folder, {"receipt.json": Output(text)})
+    if options.json:
+        cli.print_json(data, out)
+    counted = reports.summary(results) or "nothing was checked"
+    say.write(f"{data['ended']}; {counted}; receipt: {stand.folder / 'receipt.json'}\n")
+    cli.show(_findings(data, results, stand), no_color=options.no_color)
+    return cli.ERRORS if data["ended"] != "stopped by us" or receipts.failed(results) else cli.OK
+
+
+_SMOKE_AREAS = frozenset(AREAS)
+_SENSES = {
+    "image": ("image",),
+    "audio": ("audio",),
+    "video": ("video",),
+    "transcription": ("transcribe-json", "transcribe-language"),
+}
+"""Which checks say that a kind of request works at all here."""
+
+
+def _played(
+    stage: Stage,
+    session: Session,
+    options: argparse.Namespace,
+    held: greedy.Held,
+    ours: Ours,
+    started: Callable[[Check], None],
+) -> Iterator[Result]:
+    """Smoke test, greedy text, load, broken uploads: in this order, since each may bring the server down."""
+    seen: list[Result] = []
+    for result in stage.play(ours.meant(select((), (), "structural")), session, started):
+        seen.append(result)
+        yield result
+    failed = {result.check.name for result in seen if result.outcome.status is Status.FAIL}
+    known = frozenset(kind for kind, names in _SENSES.items() if failed & set(names))
+    ranks = stage.ranks
+    mine = (
+        *greedy.checks(held, reference=ours.reference, base=ours.base),
+        *stress.checks(
+            alive=ranks.why_dead, memory=lambda: memory_of(ranks.leaders), seconds=options.stress, known=known
+        ),
+        *broken.checks(ranks.why_dead, stage.revive, known=known),
+    )
+    yield from stage.play(ours.meant(mine), session, started)
+
+
+def _teller(live: Live, say: TextIO) -> Callable[[float, str], None]:
+    """Shows how a start goes: in place on a terminal, a line a minute elsewhere."""
+    last = [-60.0]
+
+    def tell(passed: float, says: str) -> None:
+        if live.enabled:
+            live.show(lambda more: f"starting, {passed + more:.0f} s: {says}"[: shutil.get_terminal_size().columns - 1])
+        elif passed - last[0] >= 60:
+            say.write(f"starting, {passed:.0f} s: {says}\n")
+            say.flush()
+            last[0] = passed
+
+    return tell
+
+
+def _facts(session: Session) -> dict[str, Any]:
+    """What the server says of itself at the end."""
+    try:
+        return dict(session.fresh_info())
+    except Failure:
+        return {}
+
+
+def _about(stand: Stand) -> dict[str, Any]:
+    return {
+        "release": stand.tree.version,
+        "recipe": stand.context.recipe.name,
+        "patched": not stand.tree.lacks(stand.context.recipe.defects),
+        "model": "tiny, random weights",
+        "gpus": [gpu.name for gpu in stand.machine.gpus],
+        "ranks": len(stand.plan.ranks),
+    }
+
+
+def _receipt(
+    stand: Stand,
+    stage: Stage,
+    results: Sequence[Result],
+    facts: Mapping[str, Any],
+    held: greedy.Held,
+    started: str,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    recipe = stand.context.recipe
+    return {
+        "kind": receipts.KIND,
+        "date": started,
+        "recipe": {
+            "name": recipe.name,
+            "sglang": recipe.sglang,
+            "sha256": recipe.digest,
+            "set": list(options.overrides),
+        },
+        "variant": {
+            "mtp": any(map(is_mtp, recipe.flags)),
+            "patched": not stand.tree.lacks(recipe.defects),
+        },
+        "sglang": as_data(stand.tree),
+        "machine": stand.machine.as_dict(),
+        "ranks": len(stand.plan.ranks),
+        "hosts": len(stand.plan.ranks) if options.rank is not None else 1,
+        "stand_ins": [*options.stand_in, *(_FAULTS[name] for name in options.fault)],
+        "model": {
+            "seed": stand.model.seed,
+            "bytes": stand.model.bytes,
+            "tensor_parallel": stand.model.tensor_parallel,
+            "sha256": receipts.model_digest(stand.model.files),
+        },
+        "changes": changes_as_data(stand.changes),
+        "launch": receipts.launch_data(stand.plan),
+        "starts": stage.starts,
+        "ended": receipts.ended(stage.starts, stage.deaths, stage.not_ready),
+        "not_ready": stage.not_ready,
+        "deaths": [{"during": during, "how": how} for during, how in stage.deaths],
+        "checks": receipts.checks_data(results),
+        "accept_length": receipts.accept_length(facts),
+        "memory": receipts.server_memory(facts),
+        "symptoms": symptoms_in(stage.ranks.logs),
+        "greedy": held.greedy.as_dict() if held.greedy is not None else {},
+    }
+
+
+def _findings(data: Mapping[str, Any], results: Sequence[Result], stand: Stand) -> list[Finding]:
+    """What went wrong, worst first, with where to look."""
+    found = []
+    if not data["starts"]:
+        logs = " ".join(str(log) for log in sorted(stand.folder.glob("rank*.log")))
+        found.append(
+            error("not-started", f"{data['ended']}: {data['not_ready']}", f"python scripts/diagnose.py {logs}")
+        )
+    found += [
+        error("symptom", f"{one['id']} (rank {', '.join(map(str, one['ranks']))}): {one['line']}",
+              f"docs/troubleshooting/index.md#{one['id']}")
+        for one in data["symptoms"] if one["severity"] == "error"
+    ]  # fmt: skip
+    return [*found, *reports.findings(results, stand.url)]

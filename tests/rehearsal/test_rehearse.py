@@ -1,0 +1,238 @@
+"""The whole command, with real ranks, a real SGLang tree, and a stand-in for what SGLang serves."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rehearse as script
+from mimo_gb10 import cli
+from mimo_gb10.commands import rehearse as module
+from mimo_gb10.evidence import contradictions
+from mimo_gb10.paths import ROOT
+from mimo_gb10.rehearsal.checkpoint.make import Made
+from mimo_gb10.rehearsal.machine import Gpu, Machine
+from mimo_gb10.schema import check_schema
+from mimo_gb10.text.document import read_document
+from tests.support.trees import copy_of, pristine
+
+RELEASE = "0.5.11"
+
+# In place of SGLang's own: rank 0 answers, the others wait, and `fate` says what becomes of a rank.
+LAUNCH_SERVER = """
+import json, os, pathlib, sys, time
+words = sys.argv
+after = lambda name: words[words.index(name) + 1]
+rank, port = int(after("--node-rank")), int(after("--port"))
+here = pathlib.Path(__file__).parent
+fate = json.loads((here / "fate.json").read_text())
+print("rank", rank, "sees GPU", os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+if str(rank) in fate:
+    print(fate[str(rank)], flush=True)
+    sys.exit(1)
+if rank:
+    time.sleep(600)
+from tests.rehearsal.stand_in import StandIn
+StandIn(port=port).serve_forever()
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    folder = copy_of(RELEASE, tmp_path / "site")
+    info = f"sglang-{RELEASE}.dist-info"
+    shutil.copytree(pristine(RELEASE) / info, folder / info)
+    # The package itself would import what only a GPU machine has.
+    for name, text in (("launch_server", LAUNCH_SERVER), ("__init__", "")):
+        file = folder / "sglang" / f"{name}.py"
+        file.unlink()
+        file.write_text(text)
+    (folder / "sglang" / "fate.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch, tree: Path) -> None:
+    """Two GPUs, and a model that is written without PyTorch."""
+    gpus = (Gpu("A GPU", "9.0", 81559),) * 2
+    machine = Machine(gpus, "580.0", "13.0", "2.28.9", "6.1", "x86_64", "3.12.3", {"torch": "2.11.0"}, tree / "sglang")
+
+    def make(folder: Path, tensor_parallel: int, seed: int, mtp_layers: int = 3) -> Made:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Made(folder, tensor_parallel, seed, mtp_layers, 1, {"config.json": "0" * 64})
+
+    monkeypatch.setattr(module, "read_machine", lambda env: machine)
+    monkeypatch.setattr(module, "make_checkpoint", make)
+    monkeypatch.setattr(module, "validate", lambda folder, ranks: [])
+    monkeypatch.setattr(module, "_has_torch", lambda: True)
+    monkeypatch.setattr(module, "_reference", lambda folder, context: None)
+    # The ranks import the stand-in from the checkout.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "scripts")]))
+
+
+def run(tmp_path: Path, tree: Path, *arguments: str, port: int) -> tuple[int, str, dict[str, Any]]:
+    words = ["gb10x4-post", "--cluster", "post-4x-gb10", "--sglang-dir", str(tree), "--out", str(tmp_path / "out")]
+    words += ["--port", str(port), "--timeout", "5", "--ready", "20", "--stress", "1", "--only", "greedy-finite"]
+    options = script.parser().parse_args([*words, *arguments])
+    out = io.StringIO()
+    code = module.rehearse(options, out)
+    file = tmp_path / "out" / "receipt.json"
+    return code, out.getvalue(), json.loads(file.read_text()) if file.exists() else {}
+
+
+def check_receipt(tmp_path: Path) -> None:
+    document = read_document(tmp_path / "out" / "receipt.json")
+    assert check_schema(document, "rehearsal") == []
+    assert contradictions(document.value) == []
+
+
+def test_a_rehearsal(tmp_path: Path, tree: Path) -> None:
+    code, text, receipt = run(tmp_path, tree, "--unpatched", port=41000)
+    assert code == cli.OK, text
+    check_receipt(tmp_path)
+    assert receipt["ended"] == "stopped by us"
+    assert [check["name"] for check in receipt["checks"]] == ["greedy-finite"]
+    assert receipt["variant"] == {"mtp": False, "patched": False}
+    assert receipt["ranks"] == 2
+    assert receipt["sglang"]["version"] == RELEASE
+    assert "sglang/launch_server.py" in receipt["sglang"]["differs_from_wheel"]
+    assert len(receipt["greedy"]["continuations"]) == 12
+    assert (tmp_path / "out" / "rank1.log").read_text().startswith("rank 1 sees GPU 1")
+    assert not (tmp_path / "out" / "model").exists()
+    assert "receipt: " in text
+
+
+def test_with_the_patches_of_the_recipe(tmp_path: Path, tree: Path) -> None:
+    before = (tree / "sglang/srt/models/mimo_audio.py").read_bytes()
+    code, text, receipt = run(tmp_path, tree, "--keep", port=42000)
+    assert code == cli.OK, text
+    check_receipt(tmp_path)
+    assert receipt["variant"]["patched"]
+    assert "audio-encoder-flash-attn" in receipt["sglang"]["mended"]
+    assert "sglang/srt/models/mimo_audio.py" in receipt["sglang"]["differs_from_wheel"]
+    # The copy was patched, not what is installed.
+    assert (tree / "sglang/srt/models/mimo_audio.py").read_bytes() == before
+    assert (tmp_path / "out/sglang-patched/sglang/srt/models/mimo_audio.py").read_bytes() != before
+    assert (tmp_path / "out" / "model").is_dir()
+
+
+def test_a_rank_that_dies_at_its_start(tmp_path: Path, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = (ROOT / "tests/diagnose/logs/mtp-triton-window/match-0.5.11.log").read_text()
+    (tree / "sglang" / "fate.json").write_text(json.dumps({"1": log}))
+    code, text, receipt = run(tmp_path, tree, "--unpatched", "--mtp", "on", port=43000)
+    assert code == cli.ERRORS, text
+    check_receipt(tmp_path)
+    assert receipt["ended"] == "died at start"
+    assert receipt["not_ready"].startswith("rank 1 ended with 1")
+    assert receipt["variant"]["mtp"]
+    assert "mtp-triton-window" in [one["id"] for one in receipt["symptoms"]]
+    shown = capsys.readouterr().err
+    assert "error[not-started]" in shown
+    assert "diagnose.py" in shown
+
+
+def test_greedy_text_is_compared_with_another_run(tmp_path: Path, tree: Path) -> None:
+    _, _, receipt = run(tmp_path, tree, "--unpatched", port=44000)
+    changed = receipt["greedy"]["continuations"][3]
+    base = tmp_path / "base.json"
+    base.write_text(json.dumps(receipt))
+    code, text, _ = run(tmp_path, tree, "--unpatched", "--base", str(base), "--only", "greedy-equals-base", port=44000)
+    assert code == cli.OK, text
+    tokens = changed["tokens"].split()
+    tokens[5] = str((int(tokens[5]) + 1) % 256)
+    changed["tokens"] = " ".join(tokens)
+    base.write_text(json.dumps(receipt))
+    code, text, _ = run(tmp_path, tree, "--unpatched", "--base", str(base), "--only", "greedy-equals-base", port=44000)
+    assert code == cli.ERRORS, text
+
+
+def test_without_a_gpu(tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    none = Machine((), None, None, None, "6.1", "x86_64", "3.12.3", {}, None)
+    monkeypatch.setattr(module, "read_machine", lambda env: none)
+    code, text, receipt = run(tmp_path, tree, port=45000)
+    assert code == cli.OK
+    assert receipt == {}
+    assert "no GPU" in text
+    assert "--dist-init-addr 127.0.0.1:45500" in text
+    assert "--model-path: /models/mimo-v2.5 -> " in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--ranks", "3"], cli.USAGE, "this machine has 2 GPUs"),
+        (["--rank", "4"], cli.USAGE, "ranks 0 to 3"),
+        (["--only", "greedy-finit"], cli.USAGE, "Did you mean 'greedy-finite'"),
+        (["--sglang", "0.5.17"], cli.ERRORS, "SGLang 0.5.11 is installed, the recipe is for 0.5.17"),
+        (["--sglang", "0.5.99"], cli.ERRORS, "0.5.99"),
+        (["--base", "nowhere.json"], cli.ERRORS, "cannot be read"),
+        (["--set", "flags.tensor-paralel-size=4"], cli.ERRORS, "Did you mean"),
+    ],
+)
+def test_refused(
+    tmp_path: Path, tree: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, says: str
+) -> None:
+    found, _, receipt = run(tmp_path, tree, *arguments, port=46000)
+    assert (found, receipt) == (code, {})
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/rank*.log"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="PyTorch is installed here")
+def test_without_pytorch(tmp_path: Path) -> None:
+    command = [sys.executable, "scripts/rehearse.py", "--out", str(tmp_path / "out")]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == cli.ENVIRONMENT
+    assert "error[no-torch]" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not (tmp_path / "out").exists()
+
+
+DRIVER = """
+import sys
+sys.path[:0] = [{root!r}, {scripts!r}]
+import pytest, rehearse as script
+from mimo_gb10.commands import rehearse as module
+from mimo_gb10 import cli
+from tests.rehearsal import test_rehearse as tests
+import pathlib
+monkeypatch = pytest.MonkeyPatch()
+tests._machine.__wrapped__(monkeypatch, pathlib.Path({tree!r}))
+cli.run(lambda _: module.rehearse(script.parser().parse_args({words!r}), sys.stdout))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_when_it_is_interrupted(tmp_path: Path, tree: Path, number: int) -> None:
+    out = tmp_path / "out"
+    words = ["gb10x4-post", "--cluster", "post-4x-gb10", "--sglang-dir", str(tree), "--out", str(out)]
+    words += ["--port", "47000", "--unpatched", "--only", "stress", "--stress", "60"]
+    code = DRIVER.format(root=str(ROOT), scripts=str(ROOT / "scripts"), tree=str(tree), words=words)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        end = time.monotonic() + 30
+        while not (out / "rank1.log").exists() or "ready after" not in (
+            process.stdout.readline() if process.stdout else ""
+        ):
+            assert time.monotonic() < end
+        process.send_signal(number)
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+        process.communicate()
+    left = subprocess.run(["pgrep", "-f", f"{out}/model"], capture_output=True, text=True, check=False)
+    assert left.stdout == ""
+    shutil.rmtree(out)
