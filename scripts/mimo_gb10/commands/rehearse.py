@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import os
@@ -24,6 +25,7 @@ from mimo_gb10.files import Output, write_files
 from mimo_gb10.findings import Finding, Location, Refused, error, has_errors
 from mimo_gb10.names import with_port
 from mimo_gb10.plan import LaunchPlan
+from mimo_gb10.recipe import Recipe
 from mimo_gb10.rehearsal import receipt as receipts
 from mimo_gb10.rehearsal.adapt import Change, Local, changes_as_data, on_its_nodes, on_one_machine
 from mimo_gb10.rehearsal.checkpoint.make import Made, make_checkpoint
@@ -352,20 +354,29 @@ def _head(
             if recorder is not None:
                 recorder.started(check)
 
-        if stage.wait():
-            live.clear()
-            say.write(f"ready after {stage.starts[-1]:.0f} s\n")
-            session = Session(client, recipe=stand.context.recipe, trained=False, salt="rehearsal")
-            for result in _played(stage, session, options, held, ours, show_started):
+        interrupted = False
+        try:
+            if stage.wait():
                 live.clear()
-                results.append(result)
-                say.write(reports.row(result, paint, evidence=False))
-                say.flush()
-                if recorder is not None and result.check.area not in _SMOKE_AREAS:
+                say.write(f"ready after {stage.starts[-1]:.0f} s\n")
+                session = Session(client, recipe=_as_adapted(stand), trained=False, salt="rehearsal")
+                for result in _played(stage, session, options, held, ours, show_started):
+                    live.clear()
+                    results.append(result)
+                    say.write(reports.row(result, paint, evidence=False))
+                    say.flush()
+                    if result.check.area == "stress":
+                        # Before broken uploads, after which the server may be another one.
+                        facts = _facts(session)
+                facts = facts or _facts(session)
+                if recorder is not None:
                     recorder.results(session, [one for one in results if one.check.area in _SMOKE_AREAS])
-            facts = _facts(session)
+        except KeyboardInterrupt:
+            interrupted = True
         live.clear()
     data = _receipt(stand, stage, results, facts, held, started, options)
+    if interrupted:
+        data["ended"] = "interrupted"
     text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
     write_files(stand.folder, {"receipt.json": Output(text)})
     if options.json:
@@ -373,6 +384,9 @@ def _head(
     counted = reports.summary(results) or "nothing was checked"
     say.write(f"{data['ended']}; {counted}; receipt: {stand.folder / 'receipt.json'}\n")
     cli.show(_findings(data, results, stand), no_color=options.no_color)
+    if interrupted:
+        # What was seen until then is kept; the exit code is that of an interrupted command.
+        raise KeyboardInterrupt
     return cli.ERRORS if data["ended"] != "stopped by us" or receipts.failed(results) else cli.OK
 
 
@@ -410,6 +424,16 @@ def _played(
         *broken.checks(ranks.why_dead, stage.revive, known=known),
     )
     yield from stage.play(ours.meant(mine), session, started)
+
+
+def _as_adapted(stand: Stand) -> Recipe:
+    """The recipe that the server should say it runs: with as many ranks as there are."""
+    recipe = stand.context.recipe
+    size = stand.model.tensor_parallel
+    flag = stand.context.release.flag("tensor-parallel-size")
+    spellings = {option.lstrip("-") for option in flag.options} if flag is not None else set()
+    flags = {name: size if name in spellings else value for name, value in recipe.flags.items()}
+    return dataclasses.replace(recipe, flags=flags)
 
 
 def _teller(live: Live, say: TextIO) -> Callable[[float, str], None]:

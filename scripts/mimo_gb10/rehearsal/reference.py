@@ -14,6 +14,7 @@ The arithmetic is that of SGLang's sglang/srt/models/mimo_v2.py with the triton 
 
 from __future__ import annotations
 
+import heapq
 import importlib
 import json
 import math
@@ -207,7 +208,9 @@ class Reference:
                 stream, normed = self._add_and_norm(stream, branch, layer.input_norm)
                 branch = self._attention(layer, number, normed, state, decoding=decoding)
                 stream, normed = self._add_and_norm(stream, branch, layer.post_norm)
-                branch = self._round(self._mixture(layer, normed) if layer.router else self._mlp(layer.experts[0], normed))
+                branch = self._round(
+                    self._mixture(layer, normed) if layer.router else self._mlp(layer.experts[0], normed)
+                )
             _, normed = self._add_and_norm(stream, branch, self._norm_weight)
             state.length += len(token_ids)
             return torch.log_softmax(self._round(normed @ self._head.T), dim=-1)
@@ -382,12 +385,16 @@ def _mix(weights: Tensor, value: Tensor, group: int) -> Tensor:
 
 
 def compare(
-    reference_logprobs: Tensor,
+    reference_logprobs: Tensor | Sequence[Sequence[float]],
     served_tokens: Sequence[int],
     served_logprobs: Sequence[float],
-    tolerance: float = 0.5,
+    tolerance: float = 1.5,
 ) -> Comparison:
     """Judge served tokens and their log-probabilities.
+
+    Over some 200 greedy tokens of the tiny model, rounding alone (fp8 and bfloat16 against float32) gives a mean of
+    about 0.11 nats, of 0.09 against a reference that rounds as well, and swaps no gap above 1.2. Sinks or a window
+    missing in one layer give a mean of 0.3 and more. A window that is wrong by one key can't be told from rounding.
 
     Args:
         reference_logprobs: Shape (tokens, vocabulary): row i is the reference's distribution of served token i.
@@ -398,21 +405,23 @@ def compare(
     Raises:
         ValueError: If the three differ in length.
     """
-    rows = reference_logprobs.shape[0]
-    if not rows == len(served_tokens) == len(served_logprobs):
-        raise ValueError(f"{rows} rows, {len(served_tokens)} tokens, {len(served_logprobs)} log-probabilities")
-    expected = [float(reference_logprobs[i, token]) for i, token in enumerate(served_tokens)]
-    differences = [abs(found - right) for found, right in zip(served_logprobs, expected, strict=True)]
-    best = reference_logprobs.topk(2, dim=-1)
-    top = best.indices[:, 0].tolist()
-    gaps = (best.values[:, 0] - best.values[:, 1]).tolist()
-    swapped = tuple(i for i, token in enumerate(served_tokens) if token != top[i])
+    rows: list[list[float]]
+    rows = reference_logprobs.tolist() if hasattr(reference_logprobs, "tolist") else list(map(list, reference_logprobs))
+    if not len(rows) == len(served_tokens) == len(served_logprobs):
+        raise ValueError(f"{len(rows)} rows, {len(served_tokens)} tokens, {len(served_logprobs)} log-probabilities")
+    differences = [
+        abs(served - row[token]) for row, token, served in zip(rows, served_tokens, served_logprobs, strict=True)
+    ]
+    best = [heapq.nlargest(2, row) for row in rows]
+    swapped = tuple(
+        i for i, (row, token) in enumerate(zip(rows, served_tokens, strict=True)) if row[token] < best[i][0]
+    )
     not_finite = sum(not math.isfinite(value) for value in served_logprobs)
     return Comparison(
-        tokens=rows,
+        tokens=len(rows),
         worst=math.nan if not_finite else max(differences, default=0.0),
-        mean=math.nan if not_finite else sum(differences) / max(rows, 1),
+        mean=math.nan if not_finite else sum(differences) / max(len(rows), 1),
         not_finite=not_finite,
         not_greedy=swapped,
-        decided=tuple(i for i in swapped if gaps[i] > tolerance),
+        decided=tuple(i for i in swapped if best[i][0] - best[i][1] > tolerance),
     )

@@ -2,9 +2,9 @@
 
 Run as ``checkpoint_model.py FOLDER RANKS [--text IDS --pieces LENGTHS] [--media]``. One process a rank, tied together
 by gloo. Each loads the checkpoint with the release's own DefaultModelLoader, and says which parameters it left as they
-were before and what it warned of. With ``--text`` the model then computes the logits of a text: its first tokens as
-prompt pieces of these lengths, the others decoded one by one. With ``--media`` it computes features of pictures and
-sounds in bfloat16.
+were before and what it warned of. With ``--text`` the model then computes a text, its first tokens as prompt pieces of
+these lengths and the others decoded one by one, and is compared with our own reference. With ``--media`` it computes
+features of pictures and sounds in bfloat16.
 
 Stand-ins: the GPU, the compiled fp8 kernels (a weight times its block scales instead), FlashAttention of the towers
 (torch's own), the model runner and the KV pool's tensors. The modules, their loaders, the triton attention backend and
@@ -18,7 +18,6 @@ import functools
 import itertools
 import json
 import logging
-import os
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from pathlib import Path
 from unittest import mock
 
 warnings.filterwarnings("ignore")
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts"))
 import torch  # noqa: E402
 from mtp_window import CONFIGURATION, Settings  # noqa: E402
 from stand_in_absent import stand_in_for  # noqa: E402
@@ -65,7 +65,7 @@ class Warnings(logging.Handler):
 
 def start(folder, ranks, rank, meeting):
     """This process as one rank of a server's tensor-parallel group, without a server."""
-    with mock.patch.object(ServerArgs, "__post_init__", lambda self: None):
+    with mock.patch.object(ServerArgs, "__post_init__", return_value=None):
         arguments = ServerArgs(model_path=str(folder), device="cpu", tp_size=ranks, trust_remote_code=True)
     set_global_server_args_for_scheduler(arguments)
     distributed.init_distributed_environment(
@@ -282,7 +282,10 @@ def features_of(model, config):
     vision, generator = config.hf_config.vision_config, torch.Generator().manual_seed(1)
     patch = 3 * vision["temporal_patch_size"] * vision["patch_size"] ** 2
     found = {}
-    for name, pixels in (("flat", torch.full((64, patch), 1.9)), ("noise", torch.randn(64, patch, generator=generator))):
+    for name, pixels in (
+        ("flat", torch.full((64, patch), 1.9)),
+        ("noise", torch.randn(64, patch, generator=generator)),
+    ):
         item = Settings(feature=pixels, image_grid_thw=torch.tensor([[1, 8, 8]]))
         found[f"image {name}"] = size_of(model.get_image_feature([item]))
     for name, mels in (
@@ -327,8 +330,22 @@ def one_rank(options, rank, meeting):
                 if hasattr(module, "cos_sin_cache"):  # float32 on CUDA, the model's type elsewhere
                     module.cos_sin_cache = module._compute_cos_sin_cache()
             logits = logits_of(model, arguments, config, options.text, options.pieces, options.ranks)
-        result["logits"] = logits.tolist() if rank == 0 else None
+        if rank == 0:
+            result |= against_reference(options, logits)
     return result
+
+
+def against_reference(options, logits):
+    """How far our reference is from SGLang's logits, and how far if it took the decoded tokens for a prompt's."""
+    from mimo_gb10.rehearsal.reference import Reference
+
+    reference, found = Reference(options.folder), torch.log_softmax(logits, dim=-1)
+    decoded = reference.logprobs(options.text, options.pieces)
+    return {
+        "difference": (found - decoded).abs().max().item(),
+        "difference_as_prompt": (found - reference.logprobs(options.text)).abs().max().item(),
+        "spread": found.std().item(),
+    }
 
 
 def main():
@@ -345,7 +362,7 @@ def main():
         print(json.dumps(one_rank(options, options.rank, options.meeting)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, *sys.argv, "--meeting", os.path.join(folder, "meeting"), "--rank"]
+        command = [sys.executable, *sys.argv, "--meeting", f"{folder}/meeting", "--rank"]
         ranks = [subprocess.Popen([*command, str(i)], stdout=subprocess.PIPE, text=True) for i in range(options.ranks)]
         outputs = [process.communicate()[0] for process in ranks]
     if any(process.returncode for process in ranks):

@@ -1,4 +1,4 @@
-"""What SGLang's own front end makes of a tiny checkpoint: configuration, tokenizer, chat template, multimodal processor.
+"""What SGLang's own front end makes of a tiny checkpoint: configuration, tokenizer, chat template, media processor.
 
 Stand-ins: packages that decode media or need a GPU (torchvision, torchcodec), and torchaudio's spectrogram, which
 gives random numbers of the right shape. Reading the folder, rendering the messages, cutting the text at placeholders
@@ -105,7 +105,7 @@ def expand(processor, text):
 def main():
     folder = sys.argv[1]
     logging.basicConfig(level=logging.ERROR)
-    with mock.patch.object(ServerArgs, "__post_init__", lambda self: None):
+    with mock.patch.object(ServerArgs, "__post_init__", return_value=None):
         arguments = ServerArgs(model_path=folder, device="cpu", trust_remote_code=True, mm_process_config={})
     set_global_server_args_for_scheduler(arguments)
     config = get_config(folder, trust_remote_code=True)

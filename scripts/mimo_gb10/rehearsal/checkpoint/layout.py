@@ -30,7 +30,7 @@ NEVER = -12.0
 REPEAT = -0.03
 """Share of its embedding that a token's row of the language-model head gets: what was just written is unlikely to be
 written again, or greedy text would end as one token over and over."""
-FOLLOW, FOLLOW_BY = 0.025, 37
+FOLLOW, FOLLOW_BY = 0.036, 37
 """Share of a token's embedding that the row of the token `FOLLOW_BY` ids further gets: each token has one that often
 follows it. The layers of multi-token prediction, which see little more than the token, guess that one, and are often
 enough right for accepted drafts to occur."""
@@ -116,8 +116,9 @@ def _attention(prefix: str, shape: Shape, kind: Attention, branch: float) -> Ite
     fill = Fill(branch / 0.45 / math.sqrt(columns), row=0.0)
     yield Tensor(f"{prefix}.o_proj.weight", (shape.hidden_size, columns), "BF16", fill)
     if kind.sinks:
-        # The sum of 128 exponentials of such scores is about e^7, that of a few about e^3.
-        yield Tensor(f"{prefix}.attention_sink_bias", (kind.query_heads,), "BF16", Fill(1.4, 4.5))
+        # The sum of 128 exponentials of such scores is about e^7, that of a few about e^3: between them, so that some
+        # heads' sinks matter for short texts and some for long ones.
+        yield Tensor(f"{prefix}.attention_sink_bias", (kind.query_heads,), "BF16", Fill(1.7, 5.0))
 
 
 def _mlp(prefix: str, shape: Shape, inner: int, branch: float) -> Iterator[Tensor]:
@@ -135,7 +136,8 @@ def text_tensors(shape: Shape) -> Iterator[Tensor]:
     for layer in range(shape.layers):
         prefix = f"model.layers.{layer}"
         yield _norm(f"{prefix}.input_layernorm", hidden, keep_channel=True)
-        yield from _attention(f"{prefix}.self_attn", shape, shape.attention(layer), BRANCH)
+        # Faults of a late layer have fewer layers to grow in, so its attention adds more.
+        yield from _attention(f"{prefix}.self_attn", shape, shape.attention(layer), BRANCH * (1 + layer / 6))
         yield _norm(f"{prefix}.post_attention_layernorm", hidden, keep_channel=True)
         if not shape.mixtures[layer]:
             yield from _mlp(f"{prefix}.mlp", shape, shape.intermediate_size, BRANCH)
@@ -147,8 +149,9 @@ def text_tensors(shape: Shape) -> Iterator[Tensor]:
         yield Tensor(f"{prefix}.mlp.gate.e_score_correction_bias", (shape.experts,), "F32", Fill(0.02))
         for expert in range(shape.experts):
             name = f"{prefix}.mlp.experts.{expert}"
-            # The weights of the chosen experts have a root sum of squares of about 0.5.
-            yield from _mlp(name, shape, shape.expert_intermediate_size, BRANCH / 0.5)
+            # The weights of the chosen experts have a root sum of squares of about 0.5. A mixture adds less than other
+            # branches: it is where rounding makes jumps, when it changes which experts are chosen.
+            yield from _mlp(name, shape, shape.expert_intermediate_size, BRANCH / 0.7)
     yield _norm("model.norm", hidden, keep_channel=True)
     yield Tensor("lm_head.weight", (shape.vocabulary, hidden), "BF16", Fill(3.5 / math.sqrt(hidden), column=0.0))
 

@@ -35,7 +35,8 @@ COUNT = 32
 """Tokens of each continuation."""
 
 WINDOW = 128
-"""The sliding window of MiMo-V2.5 and of the tiny model, in tokens: an edge that is off by one shows around it."""
+"""The sliding window of MiMo-V2.5 and of the tiny model, in tokens: prompts lie on both sides of its edge, where the
+code takes another way. That the edge itself is one off would be less than rounding (see `Tolerance`)."""
 
 LENGTHS = (1, 2, 17, 50, WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW, 300, 700, 1100, 2000)
 """Prompt lengths in tokens: one, less than a window, at its edge, several windows, a long prefill."""
@@ -44,7 +45,7 @@ IDS = (32, 240)
 """The first id that prompts use and the first that they do not: single bytes in any byte-level vocabulary, so that no
 token of a picture, a sound or the chat template comes in."""
 
-REPEATED = (1, 50, WINDOW, 300, 2000)
+REPEATED = (1, WINDOW, 700)
 TIMES = 20
 OTHERS = 16
 """Requests that run beside the compared ones, as many as the issue asks for at the least."""
