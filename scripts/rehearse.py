@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--ready", type=_seconds, default=600.0, metavar="S",
                       help="seconds that a start may take (default: %(default)g)")  # fmt: skip
-    made.add_argument("--timeout", type=_seconds, default=120.0, metavar="S",
+    made.add_argument("--timeout", type=_seconds, default=200.0, metavar="S",
                       help="seconds for one request (default: %(default)g)")  # fmt: skip
     made.add_argument("--base", type=Path, metavar="RECEIPT", help="compare greedy text with that of another rehearsal")
     made.add_argument("--only", action="append", default=[], metavar="NAME", help="a check or an area; repeatable")

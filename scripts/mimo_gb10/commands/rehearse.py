@@ -374,7 +374,9 @@ def _head(
         except KeyboardInterrupt:
             interrupted = True
         live.clear()
-    data = _receipt(stand, stage, results, facts, held, started, options)
+        # Before the ranks are stopped: what they say then is our doing.
+        symptoms = symptoms_in(ranks.logs)
+    data = _receipt(stand, stage, results, facts, held, symptoms, started, options)
     if interrupted:
         data["ended"] = "interrupted"
     text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
@@ -476,6 +478,7 @@ def _receipt(
     results: Sequence[Result],
     facts: Mapping[str, Any],
     held: greedy.Held,
+    symptoms: Sequence[Mapping[str, Any]],
     started: str,
     options: argparse.Namespace,
 ) -> dict[str, Any]:
@@ -513,7 +516,7 @@ def _receipt(
         "checks": receipts.checks_data(results),
         "accept_length": receipts.accept_length(facts),
         "memory": receipts.server_memory(facts),
-        "symptoms": symptoms_in(stage.ranks.logs),
+        "symptoms": symptoms,
         "greedy": held.greedy.as_dict() if held.greedy is not None else {},
     }
 

@@ -42,7 +42,10 @@ def members(packages: Sequence[Package], wheels: Mapping[str, Path], spec: Spec)
         Refused: If a wheel cannot be read, or two packages bring the same file with a different size.
     """
     found = {package.name: list(_of_wheel(package, wheels[package.name])) for package in packages}
-    found["stubs"] = [Member(path, STUBS / path, None, (STUBS / path).stat().st_size) for path in spec.stubs]
+    found["stubs"] = [
+        Member(path, STUBS / path, None, (STUBS / path).stat().st_size, executable=path.startswith("bin/"))
+        for path in spec.stubs
+    ]
     owner: dict[str, tuple[str, int]] = {}
     for name, files in found.items():
         kept = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ _CHARACTERS = " 0123456789 .,;:!?'\"()[]{}<>/\\|@#$%^&*-_=+~` A B C D E F G H I 
 def corpus() -> list[str]:
     """Sentences to train on: subjects, verbs and objects in an order that never changes."""
     subjects, verbs, objects = ("|".join(text.splitlines()).split("|") for text in (_SUBJECTS, _VERBS, _OBJECTS))
-    count = len(subjects) * len(verbs)
+    count = math.lcm(len(subjects), len(verbs), len(objects))  # from there on they would repeat
     sentences = [
         f"{subjects[i % len(subjects)].capitalize()} {verbs[i * 7 % len(verbs)]} {objects[i * 3 % len(objects)]}, "
         f"and {subjects[i * 11 % len(subjects)]} {verbs[i * 13 % len(verbs)]} {objects[i * 5 % len(objects)]}."

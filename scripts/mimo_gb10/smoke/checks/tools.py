@@ -12,6 +12,8 @@ from mimo_gb10.smoke.client import Failure
 from mimo_gb10.smoke.judge import has_word
 
 ROOM = 2048
+UNTRAINED_ROOM = 192
+"""An untrained model seldom ends by itself; more tokens would only take longer."""
 AWKWARD = 'She said "5 < 7 & 7 > 5" \\ <b>done</b> &amp; ünïcode, 100%'
 """Quotes, a backslash, marks of XML (which the mimo format is made of), an entity that must stay one, and non-ASCII."""
 
@@ -85,7 +87,7 @@ def _judge(answer: ChatAnswer, session: Session, name: str, wanted: Sequence[Map
 def _ask(
     session: Session, text: str, tools: list[dict[str, Any]], *, streamed: bool = False, **more: Any
 ) -> ChatAnswer:
-    body = request(session.model, text, max_tokens=ROOM, tools=tools, **more)
+    body = request(session.model, text, max_tokens=_room(session), tools=tools, **more)
     return ask_stream(session.client, body) if streamed else ask(session.client, body)
 
 
@@ -148,11 +150,15 @@ def round_trip(session: Session) -> Outcome:
     return fail("the tool's result does not stand in the answer", final.evidence())
 
 
+def _room(session: Session) -> int:
+    return ROOM if session.trained else UNTRAINED_ROOM
+
+
 def required(session: Session) -> Outcome:
     """``tool_choice: required`` constrains the text: even an untrained model has to call."""
     answer = _ask(session, "Turn the lamp on.", [SWITCH], tool_choice="required")
     if answer.finish == "length" and not session.trained:
-        return skip(f"the untrained model filled {ROOM} tokens without coming to an end")
+        return skip(f"the untrained model filled {UNTRAINED_ROOM} tokens without coming to an end")
     if not answer.tool_calls:
         return fail("no call, although one was required", answer.evidence())
     states = [arguments(call).get("state") for call in answer.tool_calls]
@@ -180,9 +186,9 @@ def json_schema(session: Session) -> Outcome:
     """``response_format`` with a schema: the content is JSON of that form."""
     form = {"type": "json_schema", "json_schema": {"name": "figure", "schema": FORM, "strict": True}}
     text = "Describe a closed blue triangle as JSON with the keys colour, sides and closed."
-    answer = ask(session.client, request(session.model, text, max_tokens=ROOM, response_format=form))
+    answer = ask(session.client, request(session.model, text, max_tokens=_room(session), response_format=form))
     if answer.finish == "length" and not session.trained:
-        return skip(f"the untrained model filled {ROOM} tokens without coming to an end")
+        return skip(f"the untrained model filled {UNTRAINED_ROOM} tokens without coming to an end")
     try:
         value = json.loads(answer.content)
     except ValueError as problem:
