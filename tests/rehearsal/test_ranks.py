@@ -62,12 +62,18 @@ def test_who_died_and_how(tmp_path: Path) -> None:
 
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_GRACE", 0.5)
-    with pytest.raises(RuntimeError), Ranks([rank(0, WITH_CHILD)], tmp_path, os.environ) as ranks:
-        until(lambda: ranks.last_line(0).isdecimal())
-        child = int(ranks.last_line(0))
-        assert lives(child)
-        raise RuntimeError
-    until(lambda: not lives(child))
+    children: list[int] = []
+
+    def fail_while_it_runs() -> None:
+        with Ranks([rank(0, WITH_CHILD)], tmp_path, os.environ) as ranks:
+            until(lambda: ranks.last_line(0).isdecimal())
+            children.append(int(ranks.last_line(0)))
+            assert lives(children[0])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_while_it_runs()
+    until(lambda: not lives(children[0]))
 
 
 def test_the_children_of_a_rank_that_died_are_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

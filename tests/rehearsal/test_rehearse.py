@@ -23,8 +23,10 @@ from mimo_gb10.evidence import contradictions
 from mimo_gb10.paths import ROOT
 from mimo_gb10.rehearsal.checkpoint.make import Made
 from mimo_gb10.rehearsal.machine import Gpu, Machine
+from mimo_gb10.rehearsal.variant import check_variant
 from mimo_gb10.schema import check_schema
 from mimo_gb10.text.document import read_document
+from tests.rehearsal import make_receipts
 from tests.support.trees import copy_of, pristine
 
 RELEASE = "0.5.11"
@@ -37,7 +39,7 @@ after = lambda name: words[words.index(name) + 1]
 rank, port = int(after("--node-rank")), int(after("--port"))
 here = pathlib.Path(__file__).parent
 fate = json.loads((here / "fate.json").read_text())
-print("rank", rank, "sees GPU", os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+print("rank", rank, "sees GPU", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
 if str(rank) in fate:
     print(fate[str(rank)], flush=True)
     sys.exit(1)
@@ -213,6 +215,43 @@ cli.run(lambda _: module.rehearse(script.parser().parse_args({words!r}), sys.std
 """
 
 
+CLUSTER = """
+name: loopbacks
+model_path: /models/mimo-v2.5
+rendezvous: {port: 29500}
+serve: {host: 127.0.0.1, port: 48000}
+fabric: {socket_interface: lo, rdma_devices: [roceP2p1s0f0]}
+nodes: [{address: 127.0.0.1}, {address: 127.0.0.2}, {address: 127.0.0.3}, {address: 127.0.0.4}]
+"""
+
+
+def test_on_its_nodes(tmp_path: Path, tree: Path) -> None:
+    """A worker with the cluster's addresses, and the head, which ends it by ending."""
+    cluster = tmp_path / "loopbacks.yaml"
+    cluster.write_text(CLUSTER)
+    words = ["gb10x4-post", "--cluster", str(cluster), "--sglang-dir", str(tree), "--unpatched", "--ready", "20"]
+    words += ["--only", "greedy-finite"]
+    worker_words = [*words, "--rank", "1", "--out", str(tmp_path / "worker")]
+    code = DRIVER.format(root=str(ROOT), scripts=str(ROOT / "scripts"), tree=str(tree), words=worker_words)
+    code = code.replace("cli.run", "module._HEAD_GONE = 1.0\ncli.run")
+    worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        options = script.parser().parse_args([*words, "--rank", "0", "--out", str(tmp_path / "out"), "--timeout", "5"])
+        out = io.StringIO()
+        assert module.rehearse(options, out) == cli.OK, out.getvalue()
+        said, _ = worker.communicate(timeout=30)
+    finally:
+        worker.kill()
+    assert worker.returncode == cli.OK, said
+    assert "the head is gone: stopping" in said
+    receipt = json.loads((tmp_path / "out" / "receipt.json").read_text())
+    assert receipt["hosts"] == receipt["ranks"] == 4
+    assert {change["what"] for change in receipt["changes"]} >= {"--model-path"}
+    assert "--dist-init-addr" not in {change["what"] for change in receipt["changes"]}
+    assert not (tmp_path / "out" / "rank1.log").exists()
+    assert "rank 1 sees GPU" not in (tmp_path / "out" / "rank0.log").read_text()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_when_it_is_interrupted(tmp_path: Path, tree: Path, number: int) -> None:
     out = tmp_path / "out"
@@ -236,3 +275,25 @@ def test_nothing_is_left_when_it_is_interrupted(tmp_path: Path, tree: Path, numb
     left = subprocess.run(["pgrep", "-f", f"{out}/model"], capture_output=True, text=True, check=False)
     assert left.stdout == ""
     shutil.rmtree(out)
+
+
+def test_the_runs_that_receipts_come_from(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is a command that rehearse.py takes, of a launch without errors."""
+    names = set()
+    for release in ("0.5.11", "0.5.17"):
+        for one in (one for wave in make_receipts.WAVES for one in wave):
+            fill = {"release": release, "eager": make_receipts.EAGER[release]}
+            words = [one.recipe, "--sglang", release, *(word.format(**fill) for word in one.arguments)]
+            options = script.parser().parse_args(words)
+            checked = check_variant(
+                options.recipe,
+                options.cluster,
+                options.overrides,
+                sglang=options.sglang,
+                mtp=options.mtp == "on" or None,
+            )
+            assert not checked.refused, checked.findings
+            names.add(f"{release}-{one.name}")
+    assert len(names) == 2 * sum(map(len, make_receipts.WAVES))
+    assert make_receipts.main(["--list", "--out", "x", "--site", "0.5.11=x", "--only", "0.5.11-patched"]) == 0
+    assert capsys.readouterr().out.startswith("0.5.11-patched: --skip broken")

@@ -116,6 +116,9 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
     if problems:
         place = Location(str(model.folder))
         raise Refused(error("model", what, "Report it: the tiny model is this project's.", place) for what in problems)
+    if ours.base_model not in (None, receipts.model_digest(model.files)):
+        remedy = "Compare with a rehearsal of as many ranks, made by this version of the project."
+        raise Refused([error("base", "it is of another tiny model", remedy, Location(str(options.base)))])
     say.write(f"tiny model: {model.folder}, {model.bytes / 2**20:.0f} MiB, valid\n")
     if not machine.gpus:
         return _only_said(plan, changes, say)
@@ -180,12 +183,14 @@ class Ours:
         only: Names of checks or areas; empty means all.
         without: Names to leave out.
         base: The greedy text of another rehearsal, or None.
+        base_model: The digest of the model that it is of.
         reference: Computes the text model in another way; None until the model is made.
     """
 
     only: frozenset[str]
     without: frozenset[str]
     base: greedy.Greedy | None
+    base_model: str | None = None
     reference: greedy.Reference | None = None
 
     def meant(self, checks: Iterable[Check]) -> list[Check]:
@@ -209,17 +214,18 @@ def _ours(options: argparse.Namespace) -> Ours:
                 name, sorted(known), f"Areas: {', '.join(dict.fromkeys(c.area for c in _all_checks()))}."
             )
             raise Refused([error("usage", f"there is no check or area {name!r}", remedy)])
-    base = None
+    base, base_model = None, None
     if options.base is not None:
         place = Location(str(options.base))
         try:
-            base = greedy.Greedy.from_dict(json.loads(options.base.read_bytes())["greedy"])
+            data = json.loads(options.base.read_bytes())
+            base, base_model = greedy.Greedy.from_dict(data["greedy"]), str(data["model"]["sha256"])
         except OSError as problem:
             raise Refused([error("base", f"it cannot be read: {problem.strerror}", "", place)]) from None
         except (ValueError, LookupError, TypeError):
             what = "it is no receipt with greedy text"
             raise Refused([error("base", what, "Name the receipt.json of another rehearsal.", place)]) from None
-    return Ours(only, without, base)
+    return Ours(only, without, base, base_model)
 
 
 def _all_checks() -> list[Check]:
@@ -227,7 +233,7 @@ def _all_checks() -> list[Check]:
         return None
 
     return [
-        *select((), (), "structural"),
+        *_smoke_checks(),
         *greedy.checks(),
         *stress.checks(alive=nothing, memory=dict),
         *broken.checks(nothing, lambda: False),
@@ -393,6 +399,8 @@ def _head(
 
 
 _SMOKE_AREAS = frozenset(AREAS)
+_SPEED = ("rates",)
+"""Left out: how fast a tiny random model is says nothing about anything."""
 _SENSES = {
     "image": ("image",),
     "audio": ("audio",),
@@ -400,6 +408,10 @@ _SENSES = {
     "transcription": ("transcribe-json", "transcribe-language"),
 }
 """Which checks say that a kind of request works at all here."""
+
+
+def _smoke_checks() -> list[Check]:
+    return select((), _SPEED, "structural")
 
 
 def _played(
@@ -412,7 +424,7 @@ def _played(
 ) -> Iterator[Result]:
     """Smoke test, greedy text, load, broken uploads: in this order, since each may bring the server down."""
     seen: list[Result] = []
-    for result in stage.play(ours.meant(select((), (), "structural")), session, started):
+    for result in stage.play(ours.meant(_smoke_checks()), session, started):
         seen.append(result)
         yield result
     failed = {result.check.name for result in seen if result.outcome.status is Status.FAIL}

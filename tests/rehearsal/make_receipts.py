@@ -1,0 +1,145 @@
+"""Every rehearsal that the project's receipts come from, on one machine with two CUDA GPUs or more.
+
+    python3 tests/rehearsal/make_receipts.py --out DIR --site 0.5.11=site-0.5.11 [--only NAME ...]
+
+A site is a folder with an SGLang, as scripts/unpack_rehearsal.py leaves it. The runs of a wave share the GPUs. What
+comes out lies in DIR/NAME/ (receipt.json, the logs, the recording of the smoke test); a receipt that is to be kept goes
+to docs/evidence/rehearsals/NAME.json, a recording to tests/smoke/recordings/NAME.jsonl.gz.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHED = "docs/evidence/rehearsals/{release}-unpatched.json"
+"""Where the text of a run without MTP is kept, which MTP must not change."""
+
+STAND_INS = (
+    "SGLang and what it needs came from scripts/pack_rehearsal.py.",
+    "Of that, bin/ffprobe and sgl_kernel.flash_ops are stand-ins.",
+    "flashinfer was switched off (SGLANG_IS_FLASHINFER_AVAILABLE=false).",
+)
+NO_LIBRARY = "FlashAttention 3 was made absent (REHEARSAL_FLASH_OPS=absent), so that a Hopper GPU takes GB10's way."
+
+
+@dataclass(frozen=True)
+class Run:
+    """One rehearsal.
+
+    Attributes:
+        name: Of its folder and its receipt, behind the release.
+        arguments: For rehearse.py; ``{release}`` is filled in.
+        recipe: The recipe.
+        library: Whether FlashAttention's stand-in passes as the library.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    recipe: str = "gb10x4-post"
+    library: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+MTP = ("--mtp", "on", "--base", CACHED)
+EAGER = {
+    "0.5.11": "flags.disable-cuda-graph=true",
+    "0.5.17": "flags.cuda-graph-backend-decode=disabled",
+}
+
+WAVES: tuple[tuple[Run, ...], ...] = (
+    (
+        Run("unpatched", ("--unpatched", "--skip", "broken"), library=True),
+        Run("omni-patched", ("--skip", "broken"), recipe="gb10x4-omni"),
+        Run("mtp-patched", (*MTP, "--skip", "broken")),
+        Run("mtp-unpatched-eager", ("--unpatched", *MTP, "--set", "{eager}", "--skip", "broken"), library=True),
+        Run("mtp-unpatched", ("--unpatched", "--mtp", "on", "--only", "server"), library=True),
+    ),
+    (
+        Run("patched", ("--skip", "broken")),
+        Run("broken-uploads", ("--only", "broken")),
+        Run("pinning-fails-unpatched", ("--unpatched", "--fault", "pin-memory", "--only", "video"), library=True),
+        Run("pinning-fails-patched", ("--fault", "pin-memory", "--only", "video")),
+    ),
+)
+
+
+def start(run: Run, release: str, site: Path, port: int, out: Path, stress: str) -> subprocess.Popen[bytes]:
+    """One rehearsal as a process of its own; what it says goes to its folder."""
+    folder = out / f"{release}-{run.name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    fill = {"release": release, "eager": EAGER.get(release, "flags.disable-cuda-graph=true")}
+    words = [argument.format(**fill) for argument in run.arguments]
+    base = words[words.index("--base") + 1] if "--base" in words else None
+    if base is not None and not (ROOT / base).exists():
+        at = words.index("--base")
+        del words[at : at + 2]
+    notes = [*STAND_INS, *([] if run.library else [NO_LIBRARY])]
+    stand_ins = [word for note in notes for word in ("--stand-in", note)]
+    command = [
+        sys.executable, str(ROOT / "scripts" / "unpack_rehearsal.py"), "--to", str(site), "--",
+        sys.executable, str(ROOT / "scripts" / "rehearse.py"), run.recipe, "--cluster", "post-4x-gb10",
+        "--sglang", release, "--sglang-dir", str(site), "--ranks", "2", "--port", str(port), "--out", str(folder),
+        "--stress", stress, "--record", str(folder / "recording.jsonl.gz"), *words, *stand_ins,
+    ]  # fmt: skip
+    env = {**os.environ, "SGLANG_IS_FLASHINFER_AVAILABLE": "false", "OMP_NUM_THREADS": "4", **run.env}
+    if not run.library:
+        env["REHEARSAL_FLASH_OPS"] = "absent"
+    # Servers that start while others grow would find the GPUs' memory unlike.
+    env["SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK"] = "0"
+    with (folder / "said.txt").open("wb") as said:
+        return subprocess.Popen(command, cwd=ROOT, env=env, stdout=said, stderr=subprocess.STDOUT)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run waves one after another, or only the runs that are named all at once."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--site", action="append", required=True, metavar="RELEASE=DIR")
+    made.add_argument("--out", type=Path, required=True)
+    made.add_argument("--only", nargs="*", default=[], metavar="NAME", help="RELEASE-NAME of a run")
+    made.add_argument("--stress", default="300")
+    made.add_argument("--seconds", type=float, default=1e6, help="end everything after so long")
+    made.add_argument("--list", action="store_true")
+    options = made.parse_args(arguments)
+    sites = {release: Path(folder).absolute() for release, _, folder in (text.partition("=") for text in options.site)}
+    waves = [[(release, run) for run in wave] for release in sites for wave in WAVES]
+    if options.only:
+        waves = [[one for wave in waves for one in wave if f"{one[0]}-{one[1].name}" in options.only]]
+    if options.list:
+        for release, run in (one for wave in waves for one in wave):
+            print(f"{release}-{run.name}: {' '.join(run.arguments)}")
+        return 0
+    end = time.monotonic() + options.seconds
+    port = 11000
+    for wave in waves:
+        running = []
+        for release, run in wave:
+            running.append(start(run, release, sites[release], port, options.out.absolute(), options.stress))
+            port += 1000
+        while any(process.poll() is None for process in running) and time.monotonic() < end:
+            time.sleep(1)
+        for process in running:
+            # rehearse.py ends its ranks and writes what it has seen.
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in running:
+            process.wait()
+    for folder in sorted(options.out.iterdir()):
+        if (folder / "said.txt").exists():
+            last = [
+                line for line in (folder / "said.txt").read_text(errors="replace").splitlines() if "receipt:" in line
+            ]
+            print(f"{folder.name}: {last[-1] if last else 'no receipt'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
