@@ -29,7 +29,9 @@ class Stage:
         ready_within: Seconds that a start may take.
         tell: Called while it starts, with the seconds that passed and what is seen.
         starts: Seconds of each start that ended in a ready server.
-        deaths: What ended, by the name of the check that was running; ``start`` for one that never came up.
+        deaths: By the name of the check that was running: which ranks ended and how, or that the server hung.
+        not_ready: Why it is not there; None while it is.
+        running: The check that is running.
     """
 
     ranks: Ranks
@@ -39,6 +41,7 @@ class Stage:
     starts: list[float] = field(default_factory=list)
     deaths: list[tuple[str, str]] = field(default_factory=list)
     not_ready: str | None = None
+    running: str = ""
 
     def wait(self) -> bool:
         """Wait until the server answers; False if a rank ends or the time is over (`not_ready` says which)."""
@@ -60,7 +63,8 @@ class Stage:
             time.sleep(_PAUSE)
 
     def revive(self) -> bool:
-        """Start the ranks anew if one of them has ended or nothing answers; False if they do not come up again."""
+        """Start the ranks anew: one of them has ended, or nothing answers. False if they do not come up again."""
+        self.deaths.append((self.running, self.ranks.why_dead() or "the server hung"))
         if len(self.starts) > MAX_REVIVALS:
             self.not_ready = f"started {len(self.starts)} times; that is enough"
             return False
@@ -75,6 +79,7 @@ class Stage:
             if self.not_ready is not None:
                 yield Result(check, skip(self.not_ready), 0.0)
                 continue
+            self.running = check.name
             for result in run([check], session, started):
                 yield self._buried(result)
 
@@ -84,7 +89,6 @@ class Stage:
         dead = self.ranks.why_dead()
         if dead is None:
             return result
-        self.deaths.append((result.check.name, dead))
         outcome = replace(
             result.outcome,
             status=Status.FAIL,
