@@ -36,7 +36,7 @@ def test_sglang_writes_these_lines(release: str) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("name", ["spec-v2-removed", "nan-in-logits"])
+@pytest.mark.parametrize("name", ["spec-v2-removed", "nan-in-logits", "ffprobe-missing"])
 def test_a_line_is_written_in_no_other_release(name: str) -> None:
     """Where a line names its releases, the others do not write it."""
     line = load_symptoms().lines[name]
@@ -65,6 +65,66 @@ def test_torchcodec_is_imported_without_a_guard_where_the_symptom_says_so() -> N
         if unguarded.search((pristine(release) / file).read_text(encoding="utf-8"))
     ]
     assert found == [release for release in known_releases() if symptom.is_known_in(release)]
+
+
+def test_the_worker_of_mtp_verifies_without_a_mask_where_the_symptom_says_so() -> None:
+    """Neither it nor what its verify() calls makes a mask from the grammar."""
+    symptom = load_symptoms().symptoms["mtp-structured-output"]
+    folder = "sglang/srt/speculative"
+    without: list[str] = []
+    twin_without: list[str] = []
+    for release in known_releases():
+        tree = pristine(release) / folder
+        for worker, found in (("multi_layer_eagle_worker_v2", without), ("eagle_worker_v2", twin_without)):
+            called = function(tree / f"{worker}.py", "verify")
+            if "run_eagle_verify(" in called:
+                called = function(tree / "eagle_worker_common.py", "run_eagle_verify")
+            assert "sample(" in called, f"{release}: {worker}"
+            if "vocab_mask" not in called and "grammar_mask" not in called:
+                found.append(release)
+    assert without == [release for release in known_releases() if symptom.is_known_in(release)]
+    assert not twin_without
+
+
+def test_the_older_worker_of_mtp_has_a_mask_where_it_is() -> None:
+    """What the symptom says of ``--disable-overlap-schedule``."""
+    file = "sglang/srt/speculative/multi_layer_eagle_worker.py"
+    held = [release for release in known_releases() if (pristine(release) / file).is_file()]
+    assert (held[0], held[-1], len(held)) == ("0.5.11", "0.5.12.post1", 3)
+    assert all("vocab_mask" in function(pristine(release) / file, "verify") for release in held)
+    says = [source.says for source in load_symptoms().symptoms["mtp-structured-output"].sources if source.at == file]
+    assert f"{held[0]} to {held[-1]}" in says[0]
+
+
+def test_ffprobe_is_run_where_the_symptom_says_so() -> None:
+    """Every release but the first three runs it for addresses only, and those of 0.5.18 and later for nothing."""
+    symptom = load_symptoms().symptoms["ffprobe-missing"]
+    file = "sglang/srt/multimodal/processors/mimo_v2.py"
+    for_all, for_addresses = [], []
+    for release in known_releases():
+        body = function(pristine(release) / file, "has_audio_track")
+        if "'ffprobe'" in body:
+            for_all.append(release)
+        elif "_ffprobe_has_audio(" in body:
+            assert re.search(r"startswith\(\('http://', 'https://'\)\):\n\s+return _ffprobe_has_audio\(", body), release
+            for_addresses.append(release)
+        else:
+            assert "AudioDecoder(" in body, release
+    assert [*for_all, *for_addresses] == [one for one in known_releases() if symptom.is_known_in(one)]
+    cause = " ".join(symptom.cause.split())
+    assert f"{for_all[0]} to {for_all[-1]} run the program ffprobe" in cause
+    assert f"{for_addresses[0]} to {for_addresses[-1]} only for one with an http or https address" in cause
+
+
+def function(file: Path, name: str) -> str:
+    """The source of the one function of that name in a file, without comments."""
+    nodes = [
+        node
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
+    assert len(nodes) == 1, f"{file}: {len(nodes)} times {name}"
+    return ast.unparse(nodes[0])
 
 
 def wanted(line: LogLine) -> list[str]:

@@ -27,6 +27,7 @@ from mimo_gb10.rehearsal.variant import check_variant
 from mimo_gb10.schema import check_schema
 from mimo_gb10.text.document import read_document
 from tests.rehearsal import make_receipts
+from tests.rehearsal.ports import free_port
 from tests.support.trees import copy_of, pristine
 
 RELEASE = "0.5.11"
@@ -40,6 +41,7 @@ rank, port = int(after("--node-rank")), int(after("--port"))
 here = pathlib.Path(__file__).parent
 fate = json.loads((here / "fate.json").read_text())
 print("rank", rank, "sees GPU", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+print("starts with", sys.modules.get("sitecustomize"), flush=True)
 if str(rank) in fate:
     print(fate[str(rank)], flush=True)
     sys.exit(1)
@@ -83,9 +85,20 @@ def _machine(monkeypatch: pytest.MonkeyPatch, tree: Path) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "scripts")]))
 
 
-def run(tmp_path: Path, tree: Path, *arguments: str, port: int) -> tuple[int, str, dict[str, Any]]:
+def run(tmp_path: Path, tree: Path, *arguments: str) -> tuple[int, str, dict[str, Any]]:
     words = ["gb10x4-post", "--cluster", "post-4x-gb10", "--sglang-dir", str(tree), "--out", str(tmp_path / "out")]
-    words += ["--port", str(port), "--timeout", "5", "--ready", "20", "--stress", "1", "--only", "greedy-finite"]
+    words += [
+        "--port",
+        str(free_port(1, 500)),
+        "--timeout",
+        "5",
+        "--ready",
+        "20",
+        "--stress",
+        "1",
+        "--only",
+        "greedy-finite",
+    ]
     options = script.parser().parse_args([*words, *arguments])
     out = io.StringIO()
     code = module.rehearse(options, out)
@@ -100,7 +113,7 @@ def check_receipt(tmp_path: Path) -> None:
 
 
 def test_a_rehearsal(tmp_path: Path, tree: Path) -> None:
-    code, text, receipt = run(tmp_path, tree, "--unpatched", port=41000)
+    code, text, receipt = run(tmp_path, tree, "--unpatched")
     assert code == cli.OK, text
     check_receipt(tmp_path)
     assert receipt["ended"] == "stopped by us"
@@ -117,7 +130,7 @@ def test_a_rehearsal(tmp_path: Path, tree: Path) -> None:
 
 def test_with_the_patches_of_the_recipe(tmp_path: Path, tree: Path) -> None:
     before = (tree / "sglang/srt/models/mimo_audio.py").read_bytes()
-    code, text, receipt = run(tmp_path, tree, "--keep", port=42000)
+    code, text, receipt = run(tmp_path, tree, "--keep")
     assert code == cli.OK, text
     check_receipt(tmp_path)
     assert receipt["variant"]["patched"]
@@ -132,7 +145,7 @@ def test_with_the_patches_of_the_recipe(tmp_path: Path, tree: Path) -> None:
 def test_a_rank_that_dies_at_its_start(tmp_path: Path, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = (ROOT / "tests/diagnose/logs/mtp-triton-window/match-0.5.11.log").read_text()
     (tree / "sglang" / "fate.json").write_text(json.dumps({"1": log}))
-    code, text, receipt = run(tmp_path, tree, "--unpatched", "--mtp", "on", port=43000)
+    code, text, receipt = run(tmp_path, tree, "--unpatched", "--mtp", "on")
     assert code == cli.ERRORS, text
     check_receipt(tmp_path)
     assert receipt["ended"] == "died at start"
@@ -145,28 +158,46 @@ def test_a_rank_that_dies_at_its_start(tmp_path: Path, tree: Path, capsys: pytes
 
 
 def test_greedy_text_is_compared_with_another_run(tmp_path: Path, tree: Path) -> None:
-    _, _, receipt = run(tmp_path, tree, "--unpatched", port=44000)
+    _, _, receipt = run(tmp_path, tree, "--unpatched")
     changed = receipt["greedy"]["continuations"][3]
     base = tmp_path / "base.json"
     base.write_text(json.dumps(receipt))
-    code, text, _ = run(tmp_path, tree, "--unpatched", "--base", str(base), "--only", "greedy-equals-base", port=44000)
+    code, text, _ = run(tmp_path, tree, "--unpatched", "--base", str(base), "--only", "greedy-equals-base")
     assert code == cli.OK, text
     tokens = changed["tokens"].split()
     tokens[5] = str((int(tokens[5]) + 1) % 256)
     changed["tokens"] = " ".join(tokens)
     base.write_text(json.dumps(receipt))
-    code, text, _ = run(tmp_path, tree, "--unpatched", "--base", str(base), "--only", "greedy-equals-base", port=44000)
+    code, text, _ = run(tmp_path, tree, "--unpatched", "--base", str(base), "--only", "greedy-equals-base")
     assert code == cli.ERRORS, text
+
+
+def test_text_of_another_model_is_not_compared(tmp_path: Path, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, receipt = run(tmp_path, tree, "--unpatched")
+    receipt["model"]["sha256"] = "1" * 64
+    base = tmp_path / "base.json"
+    base.write_text(json.dumps(receipt))
+    code, _, _ = run(tmp_path, tree, "--unpatched", "--base", str(base))
+    assert code == cli.ERRORS
+    assert "another tiny model" in capsys.readouterr().err
+
+
+def test_a_fault_reaches_the_ranks(tmp_path: Path, tree: Path) -> None:
+    code, text, receipt = run(tmp_path, tree, "--unpatched", "--fault", "pin-memory", "--stand-in", "Something.")
+    assert code == cli.OK, text
+    assert receipt["stand_ins"][0] == "Something."
+    assert "made to fail" in receipt["stand_ins"][1]
+    assert "faults/pin-memory/sitecustomize.py" in (tmp_path / "out" / "rank1.log").read_text()
 
 
 def test_without_a_gpu(tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     none = Machine((), None, None, None, "6.1", "x86_64", "3.12.3", {}, None)
     monkeypatch.setattr(module, "read_machine", lambda env: none)
-    code, text, receipt = run(tmp_path, tree, port=45000)
+    code, text, receipt = run(tmp_path, tree)
     assert code == cli.OK
     assert receipt == {}
     assert "no GPU" in text
-    assert "--dist-init-addr 127.0.0.1:45500" in text
+    assert "--dist-init-addr 127.0.0.1:" in text
     assert "--model-path: /models/mimo-v2.5 -> " in text
 
 
@@ -185,7 +216,7 @@ def test_without_a_gpu(tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPat
 def test_refused(
     tmp_path: Path, tree: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, says: str
 ) -> None:
-    found, _, receipt = run(tmp_path, tree, *arguments, port=46000)
+    found, _, receipt = run(tmp_path, tree, *arguments)
     assert (found, receipt) == (code, {})
     assert says in capsys.readouterr().err
     assert not list(tmp_path.glob("out/rank*.log"))
@@ -219,7 +250,7 @@ CLUSTER = """
 name: loopbacks
 model_path: /models/mimo-v2.5
 rendezvous: {port: 29500}
-serve: {host: 127.0.0.1, port: 48000}
+serve: {host: 127.0.0.1, port: PORT}
 fabric: {socket_interface: lo, rdma_devices: [roceP2p1s0f0]}
 nodes: [{address: 127.0.0.1}, {address: 127.0.0.2}, {address: 127.0.0.3}, {address: 127.0.0.4}]
 """
@@ -228,7 +259,7 @@ nodes: [{address: 127.0.0.1}, {address: 127.0.0.2}, {address: 127.0.0.3}, {addre
 def test_on_its_nodes(tmp_path: Path, tree: Path) -> None:
     """A worker with the cluster's addresses, and the head, which ends it by ending."""
     cluster = tmp_path / "loopbacks.yaml"
-    cluster.write_text(CLUSTER)
+    cluster.write_text(CLUSTER.replace("PORT", str(free_port())))
     words = ["gb10x4-post", "--cluster", str(cluster), "--sglang-dir", str(tree), "--unpatched", "--ready", "20"]
     words += ["--only", "greedy-finite"]
     worker_words = [*words, "--rank", "1", "--out", str(tmp_path / "worker")]
@@ -256,7 +287,7 @@ def test_on_its_nodes(tmp_path: Path, tree: Path) -> None:
 def test_nothing_is_left_when_it_is_interrupted(tmp_path: Path, tree: Path, number: int) -> None:
     out = tmp_path / "out"
     words = ["gb10x4-post", "--cluster", "post-4x-gb10", "--sglang-dir", str(tree), "--out", str(out)]
-    words += ["--port", "47000", "--unpatched", "--only", "stress", "--stress", "60"]
+    words += ["--port", str(free_port(1, 500)), "--unpatched", "--only", "stress", "--stress", "60"]
     code = DRIVER.format(root=str(ROOT), scripts=str(ROOT / "scripts"), tree=str(tree), words=words)
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -16,10 +16,10 @@ from mimo_gb10.rehearsal.ranks import Ranks
 from mimo_gb10.rehearsal.stage import Stage
 from mimo_gb10.smoke.check import Check, Outcome, Session, Status, fail, ok
 from mimo_gb10.smoke.client import Client, parse_url
+from tests.rehearsal.ports import free_port
 
-PORT = 49300
 # A server that answers /health, and dies of /die.
-SERVER = f"""
+SERVER = """
 import http.server, os
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -30,7 +30,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
     def log_message(self, *_):
         pass
-http.server.HTTPServer(("127.0.0.1", {PORT}), Handler).serve_forever()
+http.server.HTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
 """
 
 
@@ -38,9 +38,10 @@ http.server.HTTPServer(("127.0.0.1", {PORT}), Handler).serve_forever()
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setattr(module, "_SETTLE", 0.5)
     monkeypatch.setattr(module, "_PAUSE", 0.05)
-    launch = RankLaunch(0, "127.0.0.1", {}, (sys.executable, "-c", SERVER))
+    port = free_port()
+    launch = RankLaunch(0, "127.0.0.1", {}, (sys.executable, "-c", SERVER.replace("PORT", str(port))))
     with Ranks([launch], tmp_path, os.environ) as ranks:
-        client = Client(parse_url(f"http://127.0.0.1:{PORT}"), None, 2.0)
+        client = Client(parse_url(f"http://127.0.0.1:{port}"), None, 2.0)
         yield Stage(ranks, client, 10)
 
 
@@ -100,7 +101,7 @@ def test_one_that_does_not_come_up_again(stage: Stage, monkeypatch: pytest.Monke
 def test_a_rank_that_ends_while_it_starts(tmp_path: Path) -> None:
     launch = RankLaunch(0, "127.0.0.1", {}, (sys.executable, "-c", "import sys; sys.exit(4)"))
     with Ranks([launch], tmp_path, os.environ) as ranks:
-        stage = Stage(ranks, Client(parse_url(f"http://127.0.0.1:{PORT}"), None, 2.0), 10)
+        stage = Stage(ranks, Client(parse_url(f"http://127.0.0.1:{free_port()}"), None, 2.0), 10)
         assert not stage.wait()
     assert stage.not_ready is not None
     assert stage.not_ready.startswith("rank 0 ended with 4")
@@ -109,7 +110,7 @@ def test_a_rank_that_ends_while_it_starts(tmp_path: Path) -> None:
 def test_one_that_takes_too_long(tmp_path: Path) -> None:
     launch = RankLaunch(0, "127.0.0.1", {}, (sys.executable, "-c", "import time; time.sleep(600)"))
     with Ranks([launch], tmp_path, os.environ) as ranks:
-        stage = Stage(ranks, Client(parse_url(f"http://127.0.0.1:{PORT}"), None, 2.0), 0.5)
+        stage = Stage(ranks, Client(parse_url(f"http://127.0.0.1:{free_port()}"), None, 2.0), 0.5)
         assert not stage.wait()
     assert stage.not_ready is not None
     assert stage.not_ready.startswith("not ready after")

@@ -84,6 +84,9 @@ def think(body: Mapping[str, Any], faults: frozenset[str], untrained: bool) -> R
         count = min(count, 900)
     if "stream-prompt" in faults and body.get("stream"):
         count += 1
+    if "form-aborted" in faults and (body.get("tool_choice") == "required" or body.get("response_format")):
+        # As SGLang 0.5.11 with MTP: three tokens, status 200.
+        return Reply("{adsxper" if body.get("response_format") else "[Z`", finish="abort", prompt_tokens=count)
     if untrained:
         content, reasoning = "zqx wvu " * 40, ""
         if body.get("tool_choice") == "required":

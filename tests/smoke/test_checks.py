@@ -61,7 +61,9 @@ FOUND = [
     ("ignore-tool", "tool-round-trip", "fail", "does not stand"),
     ("not-required", "tool-required", "fail", "no call"),
     ("other-switch", "tool-required", "warn", "off"),
+    ("form-aborted", "tool-required", "fail", "no call"),
     ("no-json", "json-schema", "fail", "not JSON"),
+    ("form-aborted", "json-schema", "fail", "not JSON"),
     ("bad-form", "json-schema", "fail", "not of the form"),
     ("blind", "image", "fail", "neither"),
     ("colour-blind", "image", "fail", "digit only"),
@@ -180,6 +182,38 @@ def test_old_releases_answer_broken_media_with_500(release: str, status: str) ->
 def test_too_long_needs_the_context_length() -> None:
     with serve("no-context") as server:
         assert outcomes(server, "bad-too-long")["bad-too-long"].status is Status.SKIP
+
+
+# --- answers in a given form
+
+
+@pytest.mark.parametrize(
+    ("version", "mtp", "known"),
+    [
+        ("0.5.11", True, True),
+        ("0.5.15.post1", True, True),
+        ("0.5.16", True, False),
+        ("0.5.11", False, False),
+        ("0.5.11+local", True, True),
+    ],
+)
+@pytest.mark.parametrize("trained", [True, False])
+def test_an_aborted_form_is_told_from_a_wrong_one(version: str, mtp: bool, known: bool, trained: bool) -> None:
+    """The releases are those of the symptom; a version that is not in the catalogs may have it too."""
+    with serve("form-aborted", version=version, **(MTP if mtp else {})) as server:
+        server.untrained = not trained
+        found = outcomes(server, "tool-required", "json-schema", trained=trained)
+    assert {outcome.status for outcome in found.values()} == {Status.FAIL}
+    for outcome in found.values():
+        assert "abort" in outcome.evidence[0]
+        assert ("#mtp-structured-output" in outcome.help) == known
+        assert ("diagnose.py" in outcome.help) != known
+
+
+def test_a_form_that_was_not_aborted_gets_no_such_help() -> None:
+    with serve("not-required", "no-json", version="0.5.11", **MTP) as server:
+        found = outcomes(server, "tool-required", "json-schema")
+    assert {(outcome.status, outcome.help) for outcome in found.values()} == {(Status.FAIL, "")}
 
 
 # --- reasoning

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -141,6 +142,19 @@ def test_known_defects_are_named(text: str, name: str) -> None:
     assert f"apply_patches.py {name};" in known_defect(["HTTP 500", text])
     document = load_defects()
     assert name in str(document)
+
+
+def test_a_missing_program_is_named_without_a_patch() -> None:
+    """The words are those of the symptom's log."""
+    from mimo_gb10.diagnose.symptoms import load_symptoms
+
+    text = 'HTTP 500 application/json: {"message":"Internal server error: ffprobe not found; install ffmpeg"}'
+    help = known_defect(["HTTP 500 instead of 200", text])
+    assert help.endswith("docs/troubleshooting/index.md#ffprobe-missing.")
+    assert "apply_patches" not in help
+    known = load_symptoms()
+    assert "ffprobe-missing" in known.symptoms
+    assert re.search(known.lines["ffprobe-missing"].pattern, text)
 
 
 @pytest.mark.parametrize("text", ["Internal server error: boom", "unexpected keyword argument 'foo'", "", "pinned"])

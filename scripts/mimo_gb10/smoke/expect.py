@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mimo_gb10.recipe import Recipe
-from mimo_gb10.release import Flag, Release
+from mimo_gb10.release import Flag, Release, known_releases
 from mimo_gb10.smoke.chat import ChatAnswer
 from mimo_gb10.smoke.check import Outcome, fail, ok, warn
 from mimo_gb10.smoke.judge import has_word, stray_tags
@@ -222,11 +222,45 @@ _SYMPTOMS = (
 )  # fmt: skip
 
 
+_UNMENDED = (
+    # What no patch of ours mends, by its id in docs/symptoms.yaml: what is missing on the server's side.
+    ("ffprobe-missing", re.compile(r"ffprobe not found; install ffmpeg"), "Install FFmpeg where rank 0 runs."),
+)  # fmt: skip
+_PAGE = "docs/troubleshooting/index.md"
+
+
 def known_defect(texts: Sequence[str]) -> str:
-    """The help for a defect that this repository mends, if its words stand in what the server said; else nothing."""
+    """The help for what this repository knows, if its words stand in what the server said; else nothing."""
     for name, pattern in _SYMPTOMS:
         if any(pattern.search(text) for text in texts):
             return (
                 f"It reads like the defect {name}. On every node: python scripts/apply_patches.py {name}; then restart."
             )
+    for name, pattern, cure in _UNMENDED:
+        if any(pattern.search(text) for text in texts):
+            return f"{cure} See {_PAGE}#{name}."
     return ""
+
+
+def form_aborted(answer: ChatAnswer, *, speculative: str | None, version: str | None) -> str:
+    """The help where SGLang itself ended an answer that a grammar was to keep in form; else nothing.
+
+    With MTP some releases let through what the grammar refuses (docs/symptoms.yaml: mtp-structured-output).
+
+    Args:
+        answer: What came.
+        speculative: The speculative algorithm that runs, or None.
+        version: The release that runs; None if the server does not say.
+    """
+    if answer.finish != "abort":
+        return ""
+    # Not at the top: the smoke test starts without reading what only a failure needs.
+    from mimo_gb10.diagnose.symptoms import load_symptoms
+
+    known = load_symptoms(validate=False).symptoms["mtp-structured-output"]
+    if speculative is None or (version in known_releases() and not known.is_known_in(str(version))):
+        return "SGLang ended the answer itself. Its log says why: python scripts/diagnose.py rank0.log"
+    return (
+        f"SGLang {known.first} to {known.last} do not hold MTP to a given form: leave tool_choice at auto and send no "
+        f"response_format, or serve without MTP. See {_PAGE}#{known.id}."
+    )

@@ -9,6 +9,7 @@ from typing import Any
 from mimo_gb10.smoke.chat import ChatAnswer, ToolCall, ask, ask_stream, request
 from mimo_gb10.smoke.check import Check, Outcome, Session, fail, ok, skip, warn
 from mimo_gb10.smoke.client import Failure
+from mimo_gb10.smoke.expect import form_aborted
 from mimo_gb10.smoke.judge import has_word
 
 ROOM = 2048
@@ -154,17 +155,22 @@ def _room(session: Session) -> int:
     return ROOM if session.trained else UNTRAINED_ROOM
 
 
+def _aborted(answer: ChatAnswer, session: Session) -> str:
+    return form_aborted(answer, speculative=session.speculative, version=session.version)
+
+
 def required(session: Session) -> Outcome:
     """``tool_choice: required`` constrains the text: even an untrained model has to call."""
     answer = _ask(session, "Turn the lamp on.", [SWITCH], tool_choice="required")
     if answer.finish == "length" and not session.trained:
         return skip(f"the untrained model filled {UNTRAINED_ROOM} tokens without coming to an end")
+    remedy = _aborted(answer, session)
     if not answer.tool_calls:
-        return fail("no call, although one was required", answer.evidence())
+        return fail("no call, although one was required", answer.evidence(), help=remedy)
     states = [arguments(call).get("state") for call in answer.tool_calls]
     names = {call.name for call in answer.tool_calls}
     if names != {"set_switch"} or not set(states) <= {"on", "off"}:
-        return fail("what was called is not what the tool's schema allows", answer.evidence())
+        return fail("what was called is not what the tool's schema allows", answer.evidence(), help=remedy)
     if session.trained and states != ["on"]:
         return warn(f"it set the lamp {states}, asked for 'on'", answer.evidence())
     return ok(f"set_switch({states[0]})", answer.evidence())
@@ -192,12 +198,12 @@ def json_schema(session: Session) -> Outcome:
     try:
         value = json.loads(answer.content)
     except ValueError as problem:
-        return fail(f"the content is not JSON: {problem}", answer.evidence())
+        return fail(f"the content is not JSON: {problem}", answer.evidence(), help=_aborted(answer, session))
     from jsonschema import Draft202012Validator
 
     wrong = [error.message for error in Draft202012Validator(FORM).iter_errors(value)]
     if wrong:
-        return fail(f"not of the form: {wrong[0]}", answer.evidence())
+        return fail(f"not of the form: {wrong[0]}", answer.evidence(), help=_aborted(answer, session))
     if session.trained and value != {"colour": "blue", "sides": 3, "closed": True}:
         return warn("of the form, with other values than asked for", answer.evidence())
     return ok("JSON of the form that was asked for", answer.evidence())
