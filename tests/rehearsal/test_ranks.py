@@ -96,7 +96,10 @@ def test_restarted(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_of_a_rank(tmp_path: Path) -> None:
-    code = "import time; data = b'x' * (200 << 20); print('up', flush=True); time.sleep(600)"
+    # A scheduler is a child of its rank: both count.
+    big = "import time; data = b'x' * (100 << 20); print('up', flush=True); time.sleep(600)"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {big!r}]).wait()"
+    code = f"data = b'x' * (100 << 20); {code}"
     with Ranks([rank(0, code), rank(1, STAY)], tmp_path, os.environ) as ranks:
         until(lambda: ranks.last_line(0) == "up" and ranks.last_line(1) == "up")
         used = memory_of(ranks.leaders)
