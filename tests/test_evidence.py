@@ -157,6 +157,6 @@ def test_the_pages(folder: Callable[[Any], None]) -> None:
     made = {path: output.text for path, output in pages.make().items()}
     index, page = made["docs/rehearsals/index.md"], made["docs/rehearsals/one.md"]
     assert "| `image-huge` | **no answer, ranks died** |" in index
-    assert "2 ranks on 2 × NVIDIA H100 80GB HBM3" in index
+    assert "2 ranks on 2 × NVIDIA H100 80GB HBM3 |" in index
     assert "tokens/s" not in page
     assert "**failed**" in page

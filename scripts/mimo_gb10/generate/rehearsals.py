@@ -48,7 +48,7 @@ def make() -> Mapping[str, Output]:
 def _index(found: Mapping[str, Receipt]) -> Iterator[str]:
     yield f"# Rehearsals\n\n{_MARK}{_INDEX}"
     yield table(
-        ["Receipt", "Recipe", "SGLang", "MTP", "Patches", "Ran on", "Ended", "Checks"],
+        ["Receipt", "What ran", "Ended", "Checks", "Ran on"],
         [_row(name, receipt) for name, receipt in _ordered(found)],
     )
     broken = [(name, receipt) for name, receipt in _ordered(found) if _broken(receipt)]
@@ -68,14 +68,16 @@ def _ordered(found: Mapping[str, Receipt]) -> list[tuple[str, Receipt]]:
 def _row(name: str, receipt: Receipt) -> list[str]:
     return [
         f"[{name}]({name}.md)",
-        code(receipt["recipe"]["name"]),
-        receipt["sglang"]["version"],
-        "yes" if receipt["variant"]["mtp"] else "no",
-        _patches(receipt),
-        _where(receipt),
+        f"{code(receipt['recipe']['name'])}, SGLang {receipt['sglang']['version']}, {_mtp(receipt)}, "
+        f"patches: {_patches(receipt)}",
         receipt["ended"],
         _counts(receipt["checks"]),
+        _where(receipt),
     ]
+
+
+def _mtp(receipt: Receipt) -> str:
+    return "with MTP" if receipt["variant"]["mtp"] else "without MTP"
 
 
 def _short(receipt: Receipt) -> str:
@@ -123,9 +125,9 @@ def _page(name: str, receipt: Receipt) -> str:
 
 def _parts(name: str, receipt: Receipt) -> Iterator[str]:
     recipe, machine = receipt["recipe"], receipt["machine"]
-    mtp = "with MTP" if receipt["variant"]["mtp"] else "without MTP"
     patched = "patched" if receipt["variant"]["patched"] else "unpatched"
-    yield f"# {recipe['name']} on {recipe['sglang']}, {patched}, {mtp}\n\n{_MARK}"
+    yield f"# Rehearsal {name}\n\n{_MARK}"
+    yield f"Recipe {code(recipe['name'])} on SGLang {recipe['sglang']}, {patched}, {_mtp(receipt)}.\n"
     hosts = "one host" if receipt["hosts"] == 1 else f"{receipt['hosts']} hosts"
     yield (
         f"Run on {receipt['date'][:10]}: {_where(receipt)} of {hosts}, with a tiny random model of "
