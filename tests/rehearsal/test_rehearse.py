@@ -66,11 +66,15 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
+def machine_of(tree: Path, gpus: int) -> Machine:
+    gpu, packages = Gpu("A GPU", "9.0", 81559), {"torch": "2.11.0"}
+    return Machine((gpu,) * gpus, "580.0", "13.0", "2.28.9", "6.1", "x86_64", "3.12.3", packages, tree / "sglang")
+
+
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch: pytest.MonkeyPatch, tree: Path) -> None:
     """Two GPUs, and a model that is written without PyTorch."""
-    gpus = (Gpu("A GPU", "9.0", 81559),) * 2
-    machine = Machine(gpus, "580.0", "13.0", "2.28.9", "6.1", "x86_64", "3.12.3", {"torch": "2.11.0"}, tree / "sglang")
+    machine = machine_of(tree, 2)
 
     def make(folder: Path, tensor_parallel: int, seed: int, mtp_layers: int = 3) -> Made:
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +83,7 @@ def _machine(monkeypatch: pytest.MonkeyPatch, tree: Path) -> None:
     monkeypatch.setattr(module, "read_machine", lambda env: machine)
     monkeypatch.setattr(module, "make_checkpoint", make)
     monkeypatch.setattr(module, "validate", lambda folder, ranks: [])
-    monkeypatch.setattr(module, "_has_torch", lambda: True)
+    monkeypatch.setattr(module, "_missing", list)
     monkeypatch.setattr(module, "_reference", lambda folder, context: None)
     # The ranks import the stand-in from the checkout.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "scripts")]))
@@ -190,6 +194,12 @@ def test_a_fault_reaches_the_ranks(tmp_path: Path, tree: Path) -> None:
     assert "faults/pin-memory/sitecustomize.py" in (tmp_path / "out" / "rank1.log").read_text()
 
 
+def test_as_many_ranks_as_the_model_splits_over(tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "read_machine", lambda env: machine_of(tree, 3))
+    _, _, receipt = run(tmp_path, tree, "--unpatched")
+    assert receipt["ranks"] == 2
+
+
 def test_without_a_gpu(tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     none = Machine((), None, None, None, "6.1", "x86_64", "3.12.3", {}, None)
     monkeypatch.setattr(module, "read_machine", lambda env: none)
@@ -204,7 +214,8 @@ def test_without_a_gpu(tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["--ranks", "3"], cli.USAGE, "this machine has 2 GPUs"),
+        (["--ranks", "4"], cli.USAGE, "this machine has 2 GPUs"),
+        (["--ranks", "3"], cli.USAGE, "splits over 1, 2, 4 ranks"),
         (["--rank", "4"], cli.USAGE, "ranks 0 to 3"),
         (["--only", "greedy-finit"], cli.USAGE, "Did you mean 'greedy-finite'"),
         (["--sglang", "0.5.17"], cli.ERRORS, "SGLang 0.5.11 is installed, the recipe is for 0.5.17"),

@@ -29,6 +29,7 @@ from mimo_gb10.recipe import Recipe
 from mimo_gb10.rehearsal import receipt as receipts
 from mimo_gb10.rehearsal.adapt import Change, Local, changes_as_data, on_its_nodes, on_one_machine
 from mimo_gb10.rehearsal.checkpoint.make import Made, make_checkpoint
+from mimo_gb10.rehearsal.checkpoint.shape import SIZES
 from mimo_gb10.rehearsal.checkpoint.validate import validate
 from mimo_gb10.rehearsal.checks import broken, greedy, stress
 from mimo_gb10.rehearsal.machine import Machine, read_machine
@@ -106,9 +107,11 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
     folder = options.out.absolute()
     env = _environment(options.sglang_dir)
     machine = read_machine(env)
-    if not _has_torch():
-        remedy = "Run it in the recipe's image, or: pip install torch safetensors tokenizers"
-        raise Refused([error("no-torch", "the tiny model is made with PyTorch, which is not installed", remedy)])
+    missing = _missing()
+    if missing:
+        remedy = f"Run it in the recipe's image, or: pip install {' '.join(missing)}"
+        what = f"the tiny model is made with {', '.join(missing)}, which this Python lacks"
+        raise Refused([error("no-torch", what, remedy)])
     ranks = _ranks(options, context, machine)
     plan, changes = _adapted(options, context, checked.plan(), machine, ranks)
     model = make_checkpoint(Path(plan.model_path), ranks, _SEED)
@@ -142,15 +145,21 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
 # --- what is settled first
 
 
-def _has_torch() -> bool:
-    return importlib.util.find_spec("torch") is not None
+def _missing() -> list[str]:
+    """What the making of the tiny model lacks here."""
+    return [name for name in ("torch", "safetensors", "tokenizers") if importlib.util.find_spec(name) is None]
 
 
 def _ranks(options: argparse.Namespace, context: Context, machine: Machine) -> int:
     """How many ranks start: on its nodes all of the cluster, on one machine what is asked for, or one a GPU."""
     if options.rank is not None:
         return len(context.cluster.nodes)
-    return int(options.ranks or min(len(machine.gpus), context.recipe.nodes) or 1)
+    if options.ranks is not None:
+        if options.ranks not in SIZES:
+            raise _usage(f"--ranks {options.ranks}: the tiny model splits over {', '.join(map(str, SIZES))} ranks")
+        return int(options.ranks)
+    most = min(len(machine.gpus), context.recipe.nodes)
+    return max((size for size in SIZES if size <= most), default=1)
 
 
 def _reference(folder: Path, context: Context) -> greedy.Reference:

@@ -59,6 +59,10 @@ class Vision:
     window: int
 
 
+SIZES = (1, 2, 4)
+"""Tensor-parallel sizes that there is a tiny model for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Audio:
     """The audio encoder and the tokenizer in front of it, which has its own folder in a checkpoint."""
@@ -131,7 +135,7 @@ def tiny_shape(tensor_parallel: int, mtp_layers: int = 3, facts: Mapping[str, An
     Raises:
         ValueError: If `tensor_parallel` is another number.
     """
-    if tensor_parallel not in (1, 2, 4):
+    if tensor_parallel not in SIZES:
         raise ValueError(f"tensor_parallel must be 1, 2 or 4, not {tensor_parallel}")
     facts = facts or load_model(MODELS / "mimo-v2.5.yaml", validate=False).facts
     attention, vision, audio = facts["attention"], facts["vision"], facts["audio"]
