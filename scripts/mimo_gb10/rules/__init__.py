@@ -20,7 +20,13 @@ from mimo_gb10.rules.parallel import (
 )
 from mimo_gb10.rules.pins import NcclDeadlock
 from mimo_gb10.rules.serving import KeyOnCommandLine, OpenWithoutKey
-from mimo_gb10.rules.speculation import DraftTokens, MtpOnTriton, NextnNeedsMultiLayer, SpecVariableAlone
+from mimo_gb10.rules.speculation import (
+    DraftTokens,
+    MtpOnTriton,
+    MtpWithoutGrammar,
+    NextnNeedsMultiLayer,
+    SpecVariableAlone,
+)
 
 ALL_RULES: tuple[Rule, ...] = (
     NodeCount(),
@@ -30,6 +36,7 @@ ALL_RULES: tuple[Rule, ...] = (
     DraftTokens(),
     NextnNeedsMultiLayer(),
     MtpOnTriton(),
+    MtpWithoutGrammar(),
     SpecVariableAlone(),
     SpeculationCapsRequests(),
     SwaRatio(),

@@ -165,6 +165,43 @@ class MtpOnTriton(Rule):
             )
 
 
+class MtpWithoutGrammar(Rule):
+    """With MTP, answers in a given form are not held to it up to 0.5.15.post1.
+
+    Where the worker of the model's MTP layers verifies draft tokens, it leaves the grammar's mask out. A required tool
+    call, a JSON schema and every other grammar then end with finish_reason "abort" as soon as the model leaves the form:
+    seen with 0.5.11, with our patches and without, on two H100 with random weights. The older worker, which 0.5.11 to
+    0.5.12.post1 take without the overlap scheduler, has the mask (read, not run).
+    """
+
+    code = "mtp-structured-output"
+    options = ("disable-overlap-schedule",)
+    last = "0.5.15.post1"
+    passages = (
+        Passage(
+            ("sglang/srt/speculative/multi_layer_eagle_worker_v2.py",),
+            r"= (?:verify_input\.sample\(|eagle_sample\(verify_input, )batch, logits_output\)$",
+            last="0.5.15.post1",
+        ),
+    )
+
+    def check(self, context: Context) -> Iterator[Finding]:
+        """MTP on a release whose worker has no mask."""
+        if context.speculative_algorithm not in _MTP_ALGORITHMS or not context.model.architecture.startswith("MiMoV2"):
+            return
+        has_older_worker = not context.release.is_from("0.5.13")
+        if has_older_worker and context.value("disable-overlap-schedule") is True:
+            return
+        yield warning(
+            self.code,
+            f"with MTP, SGLang {context.release.version} does not hold answers to a grammar: tool_choice required and "
+            "response_format end with finish_reason abort",
+            "Leave tool_choice at auto and send no response_format, or leave MTP out, or use 0.5.16 or newer.",
+            context.flag_location("speculative-algorithm"),
+            self.source(context),
+        )
+
+
 class SpecVariableAlone(Rule):
     """A speculative variable does nothing without a speculative algorithm.
 
