@@ -169,9 +169,9 @@ class MtpWithoutGrammar(Rule):
     """With MTP, answers in a given form are not held to it up to 0.5.15.post1.
 
     Where the worker of the model's MTP layers verifies draft tokens, it leaves the grammar's mask out. A required tool
-    call, a JSON schema and every other grammar then end with finish_reason "abort" as soon as the model leaves the form:
-    seen with 0.5.11, with our patches and without, on two H100 with random weights. The older worker, which 0.5.11 to
-    0.5.12.post1 take without the overlap scheduler, has the mask (read, not run).
+    call, a JSON schema and every other grammar then end with finish_reason "abort" as soon as the model leaves the
+    form: seen with 0.5.11, with our patches and without, on two H100 with random weights. The older worker, which
+    0.5.11 to 0.5.12.post1 take without the overlap scheduler, has the mask (read, not run).
     """
 
     code = "mtp-structured-output"
