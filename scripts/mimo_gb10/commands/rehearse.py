@@ -12,8 +12,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -27,28 +26,27 @@ from mimo_gb10.names import with_port
 from mimo_gb10.plan import LaunchPlan
 from mimo_gb10.recipe import Recipe
 from mimo_gb10.rehearsal import receipt as receipts
-from mimo_gb10.rehearsal.adapt import Change, Local, changes_as_data, on_its_nodes, on_one_machine
-from mimo_gb10.rehearsal.checkpoint.make import Made, make_checkpoint
+from mimo_gb10.rehearsal.adapt import Change, Local, on_its_nodes, on_one_machine
+from mimo_gb10.rehearsal.checkpoint.make import make_checkpoint
 from mimo_gb10.rehearsal.checkpoint.shape import SIZES
 from mimo_gb10.rehearsal.checkpoint.validate import validate
-from mimo_gb10.rehearsal.checks import broken, greedy, stress
+from mimo_gb10.rehearsal.checks import greedy
 from mimo_gb10.rehearsal.machine import Machine, read_machine
-from mimo_gb10.rehearsal.processes import memory_of
+from mimo_gb10.rehearsal.programme import SMOKE_AREAS, Programme, read_programme
 from mimo_gb10.rehearsal.ranks import Ranks
 from mimo_gb10.rehearsal.reference import Reference
 from mimo_gb10.rehearsal.stage import Stage
+from mimo_gb10.rehearsal.stand import Stand
 from mimo_gb10.rehearsal.symptoms import symptoms_in
-from mimo_gb10.rehearsal.tree import Tree, as_data, patched_copy, read_tree, wrong_release
-from mimo_gb10.rehearsal.variant import check_variant, is_mtp
+from mimo_gb10.rehearsal.tree import Tree, patched_copy, read_tree, wrong_release
+from mimo_gb10.rehearsal.variant import check_variant
 from mimo_gb10.report import Paint
 from mimo_gb10.smoke import reports
-from mimo_gb10.smoke.catalog import AREAS, select
-from mimo_gb10.smoke.check import Check, Session, Status
+from mimo_gb10.smoke.check import Check, Session
 from mimo_gb10.smoke.client import Client, Failure, parse_url
 from mimo_gb10.smoke.live import Live
 from mimo_gb10.smoke.record import Recorder
 from mimo_gb10.smoke.runner import Result
-from mimo_gb10.text.suggest import did_you_mean
 
 _HEAD_GONE = 30.0
 """Seconds without the head after which a worker's rank is stopped."""
@@ -57,31 +55,6 @@ _SEED = 7
 
 _FAULT_FOLDER = Path(__file__).resolve().parents[1] / "rehearsal" / "faults"
 _FAULTS = {"pin-memory": "Pinning of large tensors was made to fail, as it does where unified memory is nearly full."}
-
-
-@dataclass(frozen=True)
-class Stand:
-    """Everything that is settled before the first rank starts.
-
-    Attributes:
-        context: Recipe, cluster, model and release.
-        plan: The launch, adapted.
-        changes: What was replaced in it.
-        machine: What it runs on.
-        tree: The SGLang that the ranks import.
-        model: The tiny model.
-        url: Where rank 0 answers.
-        folder: For logs and the receipt.
-    """
-
-    context: Context
-    plan: LaunchPlan
-    changes: tuple[Change, ...]
-    machine: Machine
-    tree: Tree
-    model: Made
-    url: str
-    folder: Path
 
 
 def rehearse(options: argparse.Namespace, out: TextIO) -> int:
@@ -103,7 +76,7 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
     if checked.context is None or has_errors(checked.findings):
         raise Refused(checked.findings)
     context = checked.context
-    ours = _ours(options)
+    programme = read_programme(options.only, options.skip, options.base)
     folder = options.out.absolute()
     env = _environment(options.sglang_dir)
     machine = read_machine(env)
@@ -119,7 +92,7 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
     if problems:
         place = Location(str(model.folder))
         raise Refused(error("model", what, "Report it: the tiny model is this project's.", place) for what in problems)
-    if ours.base_model not in (None, receipts.model_digest(model.files)):
+    if programme.base_model not in (None, receipts.model_digest(model.files)):
         remedy = "Compare with a rehearsal of as many ranks, made by this version of the project."
         raise Refused([error("base", "it is of another tiny model", remedy, Location(str(options.base)))])
     say.write(f"tiny model: {model.folder}, {model.bytes / 2**20:.0f} MiB, valid\n")
@@ -128,14 +101,26 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
     tree = _tree(options, context, machine, folder)
     where = plan.ranks[0]
     url = f"http://{with_port(where.address if options.rank is not None else '127.0.0.1', _port_of(where.argv))}"
-    stand = Stand(context, plan, changes, machine, tree, model, url, folder)
+    stand = Stand(
+        context=context,
+        plan=plan,
+        changes=changes,
+        machine=machine,
+        tree=tree,
+        model=model,
+        url=url,
+        folder=folder,
+        hosts=ranks if options.rank is not None else 1,
+        overrides=tuple(options.overrides),
+        stand_ins=(*options.stand_in, *(_FAULTS[name] for name in options.fault)),
+    )
     first = [str(_FAULT_FOLDER / name) for name in options.fault] + [str(tree.path)]
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [*first, env.get("PYTHONPATH", "")]))
-    ours.reference = _reference(model.folder, context)
+    programme.reference = _reference(model.folder, context)
     try:
         if options.rank:
             return _worker(stand, options.rank, env, say)
-        return _head(stand, options, ours, env, out, say)
+        return _head(stand, options, programme, env, out, say)
     finally:
         if not options.keep:
             shutil.rmtree(model.folder, ignore_errors=True)
@@ -182,71 +167,6 @@ def _environment(sglang_dir: Path | None) -> dict[str, str]:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(sglang_dir.absolute()), env.get("PYTHONPATH", "")]))
     # No model hub is asked for anything: the model is on this disk.
     return env | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-
-
-@dataclass
-class Ours:
-    """What the checks are to look at.
-
-    Attributes:
-        only: Names of checks or areas; empty means all.
-        without: Names to leave out.
-        base: The greedy text of another rehearsal, or None.
-        base_model: The digest of the model that it is of.
-        reference: Computes the text model in another way; None until the model is made.
-    """
-
-    only: frozenset[str]
-    without: frozenset[str]
-    base: greedy.Greedy | None
-    base_model: str | None = None
-    reference: greedy.Reference | None = None
-
-    def meant(self, checks: Iterable[Check]) -> list[Check]:
-        """The checks that are to run."""
-        return [
-            check
-            for check in checks
-            if (not self.only or {check.name, check.area} & self.only) and not {check.name, check.area} & self.without
-        ]
-
-
-def _ours(options: argparse.Namespace) -> Ours:
-    only, without = (
-        frozenset(name.strip() for value in values for name in value.split(",") if name.strip())
-        for values in (options.only, options.skip)
-    )
-    known = {name for check in _all_checks() for name in (check.name, check.area)}
-    for name in (*only, *without):
-        if name not in known:
-            remedy = did_you_mean(
-                name, sorted(known), f"Areas: {', '.join(dict.fromkeys(c.area for c in _all_checks()))}."
-            )
-            raise Refused([error("usage", f"there is no check or area {name!r}", remedy)])
-    base, base_model = None, None
-    if options.base is not None:
-        place = Location(str(options.base))
-        try:
-            data = json.loads(options.base.read_bytes())
-            base, base_model = greedy.Greedy.from_dict(data["greedy"]), str(data["model"]["sha256"])
-        except OSError as problem:
-            raise Refused([error("base", f"it cannot be read: {problem.strerror}", "", place)]) from None
-        except (ValueError, LookupError, TypeError):
-            what = "it is no receipt with greedy text"
-            raise Refused([error("base", what, "Name the receipt.json of another rehearsal.", place)]) from None
-    return Ours(only, without, base, base_model)
-
-
-def _all_checks() -> list[Check]:
-    def nothing() -> None:
-        return None
-
-    return [
-        *_smoke_checks(),
-        *greedy.checks(),
-        *stress.checks(alive=nothing, memory=dict),
-        *broken.checks(nothing, lambda: False),
-    ]
 
 
 def _adapted(
@@ -345,7 +265,7 @@ def _worker(stand: Stand, rank: int, env: Mapping[str, str], say: TextIO) -> int
 def _head(
     stand: Stand,
     options: argparse.Namespace,
-    ours: Ours,
+    programme: Programme,
     env: Mapping[str, str],
     out: TextIO,
     say: TextIO,
@@ -375,7 +295,7 @@ def _head(
                 live.clear()
                 say.write(f"ready after {stage.starts[-1]:.0f} s\n")
                 session = Session(client, recipe=_as_adapted(stand), trained=False, salt="rehearsal")
-                for result in _played(stage, session, options, held, ours, show_started):
+                for result in programme.play(stage, session, held, options.stress, show_started):
                     live.clear()
                     results.append(result)
                     say.write(reports.row(result, paint, evidence=False))
@@ -385,13 +305,13 @@ def _head(
                         facts = _facts(session)
                 facts = facts or _facts(session)
                 if recorder is not None:
-                    recorder.results(session, [one for one in results if one.check.area in _SMOKE_AREAS])
+                    recorder.results(session, [one for one in results if one.check.area in SMOKE_AREAS])
         except KeyboardInterrupt:
             interrupted = True
         live.clear()
         # Before the ranks are stopped: what they say then is our doing.
         symptoms = symptoms_in(ranks.logs)
-    data = _receipt(stand, stage, results, facts, held, symptoms, started, options)
+    data = receipts.make(stand, stage, results, facts, held, symptoms, started)
     if interrupted:
         data["ended"] = "interrupted"
     text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
@@ -405,48 +325,6 @@ def _head(
         # What was seen until then is kept; the exit code is that of an interrupted command.
         raise KeyboardInterrupt
     return cli.ERRORS if data["ended"] != "stopped by us" or receipts.failed(results) else cli.OK
-
-
-_SMOKE_AREAS = frozenset(AREAS)
-_SPEED = ("rates",)
-"""Left out: how fast a tiny random model is says nothing about anything."""
-_SENSES = {
-    "image": ("image",),
-    "audio": ("audio",),
-    "video": ("video",),
-    "transcription": ("transcribe-json", "transcribe-language"),
-}
-"""Which checks say that a kind of request works at all here."""
-
-
-def _smoke_checks() -> list[Check]:
-    return select((), _SPEED, "structural")
-
-
-def _played(
-    stage: Stage,
-    session: Session,
-    options: argparse.Namespace,
-    held: greedy.Held,
-    ours: Ours,
-    started: Callable[[Check], None],
-) -> Iterator[Result]:
-    """Smoke test, greedy text, load, broken uploads: in this order, since each may bring the server down."""
-    seen: list[Result] = []
-    for result in stage.play(ours.meant(_smoke_checks()), session, started):
-        seen.append(result)
-        yield result
-    failed = {result.check.name for result in seen if result.outcome.status is Status.FAIL}
-    known = frozenset(kind for kind, names in _SENSES.items() if failed & set(names))
-    ranks = stage.ranks
-    mine = (
-        *greedy.checks(held, reference=ours.reference, base=ours.base),
-        *stress.checks(
-            alive=ranks.why_dead, memory=lambda: memory_of(ranks.leaders), seconds=options.stress, known=known
-        ),
-        *broken.checks(ranks.why_dead, stage.revive, known=known),
-    )
-    yield from stage.play(ours.meant(mine), session, started)
 
 
 def _as_adapted(stand: Stand) -> Recipe:
@@ -490,55 +368,6 @@ def _about(stand: Stand) -> dict[str, Any]:
         "model": "tiny, random weights",
         "gpus": [gpu.name for gpu in stand.machine.gpus],
         "ranks": len(stand.plan.ranks),
-    }
-
-
-def _receipt(
-    stand: Stand,
-    stage: Stage,
-    results: Sequence[Result],
-    facts: Mapping[str, Any],
-    held: greedy.Held,
-    symptoms: Sequence[Mapping[str, Any]],
-    started: str,
-    options: argparse.Namespace,
-) -> dict[str, Any]:
-    recipe = stand.context.recipe
-    return {
-        "kind": receipts.KIND,
-        "date": started,
-        "recipe": {
-            "name": recipe.name,
-            "sglang": recipe.sglang,
-            "sha256": recipe.digest,
-            "set": list(options.overrides),
-        },
-        "variant": {
-            "mtp": any(map(is_mtp, recipe.flags)),
-            "patched": not stand.tree.lacks(recipe.defects),
-        },
-        "sglang": as_data(stand.tree),
-        "machine": stand.machine.as_dict(),
-        "ranks": len(stand.plan.ranks),
-        "hosts": len(stand.plan.ranks) if options.rank is not None else 1,
-        "stand_ins": [*options.stand_in, *(_FAULTS[name] for name in options.fault)],
-        "model": {
-            "seed": stand.model.seed,
-            "bytes": stand.model.bytes,
-            "tensor_parallel": stand.model.tensor_parallel,
-            "sha256": receipts.model_digest(stand.model.files),
-        },
-        "changes": changes_as_data(stand.changes),
-        "launch": receipts.launch_data(stand.plan),
-        "starts": stage.starts,
-        "ended": receipts.ended(stage.starts, stage.deaths, stage.not_ready),
-        "not_ready": stage.not_ready,
-        "deaths": [{"during": during, "how": how} for during, how in stage.deaths],
-        "checks": receipts.checks_data(results),
-        "accept_length": receipts.accept_length(facts),
-        "memory": receipts.server_memory(facts),
-        "symptoms": symptoms,
-        "greedy": held.greedy.as_dict() if held.greedy is not None else {},
     }
 
 

@@ -8,10 +8,75 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mimo_gb10.plan import LaunchPlan
+from mimo_gb10.rehearsal.adapt import changes_as_data
+from mimo_gb10.rehearsal.checks.greedy import Held
+from mimo_gb10.rehearsal.stage import Stage
+from mimo_gb10.rehearsal.stand import Stand
+from mimo_gb10.rehearsal.tree import as_data
+from mimo_gb10.rehearsal.variant import is_mtp
 from mimo_gb10.smoke.check import Status
 from mimo_gb10.smoke.runner import Result
 
 KIND = "rehearsal"
+
+
+def make(
+    stand: Stand,
+    stage: Stage,
+    results: Sequence[Result],
+    facts: Mapping[str, Any],
+    held: Held,
+    symptoms: Sequence[Mapping[str, Any]],
+    started: str,
+) -> dict[str, Any]:
+    """The whole receipt, in the form of ``configs/schema/rehearsal.schema.json``.
+
+    Args:
+        stand: What ran.
+        stage: How it went.
+        results: What each check found.
+        facts: ``/server_info`` before broken uploads were sent; empty if the server did not say.
+        held: The greedy text.
+        symptoms: What the logs say.
+        started: When, ISO 8601.
+    """
+    recipe = stand.context.recipe
+    return {
+        "kind": KIND,
+        "date": started,
+        "recipe": {
+            "name": recipe.name,
+            "sglang": recipe.sglang,
+            "sha256": recipe.digest,
+            "set": list(stand.overrides),
+        },
+        "variant": {
+            "mtp": any(map(is_mtp, recipe.flags)),
+            "patched": not stand.tree.lacks(recipe.defects),
+        },
+        "sglang": as_data(stand.tree),
+        "machine": stand.machine.as_dict(),
+        "ranks": len(stand.plan.ranks),
+        "hosts": stand.hosts,
+        "stand_ins": list(stand.stand_ins),
+        "model": {
+            "seed": stand.model.seed,
+            "bytes": stand.model.bytes,
+            "tensor_parallel": stand.model.tensor_parallel,
+            "sha256": model_digest(stand.model.files),
+        },
+        "changes": changes_as_data(stand.changes),
+        "launch": launch_data(stand.plan),
+        "starts": stage.starts,
+        "ended": ended(stage.starts, stage.deaths, stage.not_ready),
+        "not_ready": stage.not_ready,
+        "deaths": [{"during": during, "how": how} for during, how in stage.deaths],
+        "checks": checks_data(results),
+        "accept_length": accept_length(facts),
+        "memory": server_memory(facts),
+        "symptoms": symptoms,
+        "greedy": held.greedy.as_dict() if held.greedy is not None else {},
+    }
 
 
 def launch_data(plan: LaunchPlan) -> list[dict[str, Any]]:
