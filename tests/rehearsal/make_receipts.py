@@ -39,13 +39,13 @@ class Run:
         name: Of its folder and its receipt, behind the release.
         arguments: For rehearse.py; ``{release}`` is filled in.
         recipe: The recipe.
-        library: Whether FlashAttention's stand-in passes as the library.
+        has_flash: Whether FlashAttention's stand-in passes as the library.
     """
 
     name: str
     arguments: tuple[str, ...]
     recipe: str = "gb10x4-post"
-    library: bool = False
+    has_flash: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -57,16 +57,16 @@ EAGER = {
 
 WAVES: tuple[tuple[Run, ...], ...] = (
     (
-        Run("unpatched", ("--unpatched", "--skip", "broken"), library=True),
+        Run("unpatched", ("--unpatched", "--skip", "broken"), has_flash=True),
         Run("omni-patched", ("--skip", "broken"), recipe="gb10x4-omni"),
         Run("mtp-patched", (*MTP, "--skip", "broken")),
-        Run("mtp-unpatched-eager", ("--unpatched", *MTP, "--set", "{eager}", "--skip", "broken"), library=True),
-        Run("mtp-unpatched", ("--unpatched", "--mtp", "on", "--only", "server"), library=True),
+        Run("mtp-unpatched-eager", ("--unpatched", *MTP, "--set", "{eager}", "--skip", "broken"), has_flash=True),
+        Run("mtp-unpatched", ("--unpatched", "--mtp", "on", "--only", "server"), has_flash=True),
     ),
     (
         Run("patched", ("--skip", "broken")),
         Run("broken-uploads", ("--only", "broken")),
-        Run("pinning-fails-unpatched", ("--unpatched", "--fault", "pin-memory", "--only", "video"), library=True),
+        Run("pinning-fails-unpatched", ("--unpatched", "--fault", "pin-memory", "--only", "video"), has_flash=True),
         Run("pinning-fails-patched", ("--fault", "pin-memory", "--only", "video")),
     ),
 )
@@ -82,7 +82,7 @@ def start(run: Run, release: str, site: Path, port: int, out: Path, stress: str)
     if base is not None and not (ROOT / base).exists():
         at = words.index("--base")
         del words[at : at + 2]
-    notes = [*STAND_INS, *([] if run.library else [NO_LIBRARY])]
+    notes = [*STAND_INS, *([] if run.has_flash else [NO_LIBRARY])]
     stand_ins = [word for note in notes for word in ("--stand-in", note)]
     command = [
         sys.executable, str(ROOT / "scripts" / "unpack_rehearsal.py"), "--to", str(site), "--",
@@ -91,7 +91,7 @@ def start(run: Run, release: str, site: Path, port: int, out: Path, stress: str)
         "--stress", stress, "--record", str(folder / "recording.jsonl.gz"), *words, *stand_ins,
     ]  # fmt: skip
     env = {**os.environ, "SGLANG_IS_FLASHINFER_AVAILABLE": "false", "OMP_NUM_THREADS": "4", **run.env}
-    if not run.library:
+    if not run.has_flash:
         env["REHEARSAL_FLASH_OPS"] = "absent"
     # Servers that start while others grow would find the GPUs' memory unlike.
     env["SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK"] = "0"

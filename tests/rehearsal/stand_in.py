@@ -14,9 +14,11 @@ import math
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping, Sequence
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.support.local_server import LocalServer, running
 
 VOCABULARY = 256
 WINDOW = 8
@@ -47,15 +49,13 @@ def exact(ids: Sequence[int]) -> list[tuple[float, ...]]:
     return [row(tuple(ids[max(0, at + 1 - WINDOW) : at + 1])) for at in range(len(ids))]
 
 
-class StandIn(ThreadingHTTPServer):
+class StandIn(LocalServer):
     """The server; `faults` may change while it runs."""
 
-    daemon_threads = True
-    allow_reuse_address = True
     request_queue_size = 128
 
     def __init__(self, faults: frozenset[str] = frozenset(), port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+        super().__init__(Handler, port)
         self.faults = faults
         self.seen: list[tuple[str, Mapping[str, Any]]] = []
         self.prompts: set[tuple[int, ...]] = set()
@@ -69,14 +69,6 @@ class StandIn(ThreadingHTTPServer):
         self.can_revive = True
         self.cut_after: int | None = None
         self.lock = threading.Lock()
-        self.stopped = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is nothing to report."""
 
     # --- what a rehearsal knows of its ranks
 
@@ -93,19 +85,9 @@ class StandIn(ThreadingHTTPServer):
         self.dead = "rank 1 was ended by SIGABRT"
 
 
-@contextlib.contextmanager
-def serve(*faults: str) -> Iterator[StandIn]:
+def serve(*faults: str) -> contextlib.AbstractContextManager[StandIn]:
     """A running stand-in."""
-    server = StandIn(frozenset(faults))
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.stopped.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(StandIn(frozenset(faults)))
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -15,30 +15,28 @@ import email.policy
 import json
 import socket
 import struct
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from mimo_gb10.smoke import media
 from tests.smoke import brain
 from tests.smoke.brain import Refuse, Reply
+from tests.support.local_server import LocalServer, running
 
 MODEL = "mimo-v2.5"
 CONTEXT = 32768
 _ROLES = {"system", "user", "assistant", "tool", "function", "developer"}
 
 
-class StandIn(ThreadingHTTPServer):
+class StandIn(LocalServer):
     """The server; `faults` may change while it runs."""
 
-    daemon_threads = True
-    allow_reuse_address = True
     request_queue_size = 64
 
     def __init__(self, faults: frozenset[str] = frozenset(), **info: Any) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.faults = faults
         self.key: str | None = None
         self.untrained = False
@@ -55,29 +53,11 @@ class StandIn(ThreadingHTTPServer):
         self.seen: list[tuple[str, str, bytes]] = []
         self.health: list[int] = []
         self.prompts: dict[str, int] = {}
-        self.stopped = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is nothing to report."""
 
 
-@contextlib.contextmanager
-def serve(*faults: str, **info: Any) -> Iterator[StandIn]:
+def serve(*faults: str, **info: Any) -> contextlib.AbstractContextManager[StandIn]:
     """A running stand-in."""
-    server = StandIn(frozenset(faults), **info)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.stopped.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(StandIn(frozenset(faults), **info))
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -78,13 +78,13 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
     context = checked.context
     programme = read_programme(options.only, options.skip, options.base)
     folder = options.out.absolute()
-    env = _environment(options.sglang_dir)
-    machine = read_machine(env)
     missing = _missing()
     if missing:
         remedy = f"Run it in the recipe's image, or: pip install {' '.join(missing)}"
         what = f"the tiny model is made with {', '.join(missing)}, which this Python lacks"
         raise Refused([error("no-torch", what, remedy)])
+    env = _environment(options.sglang_dir)
+    machine = read_machine(env)
     ranks = _ranks(options, context, machine)
     plan, changes = _adapted(options, context, checked.plan(), machine, ranks)
     model = make_checkpoint(Path(plan.model_path), ranks, _SEED)
@@ -202,9 +202,8 @@ def _tree(options: argparse.Namespace, context: Context, machine: Machine, folde
             remedy = f"python scripts/apply_patches.py --revert --sglang-dir {path}"
             raise Refused([error("sglang-patched", what, remedy, Location(str(path)))])
         return tree
-    if not tree.lacks(context.recipe.defects):
-        return tree
-    return patched_copy(tree, folder / "sglang-patched", tree.lacks(context.recipe.defects))
+    lacking = tree.lacks(context.recipe.defects)
+    return patched_copy(tree, folder / "sglang-patched", lacking) if lacking else tree
 
 
 def _port_of(argv: Sequence[str]) -> int:
@@ -364,7 +363,7 @@ def _about(stand: Stand) -> dict[str, Any]:
     return {
         "release": stand.tree.version,
         "recipe": stand.context.recipe.name,
-        "patched": not stand.tree.lacks(stand.context.recipe.defects),
+        "patched": stand.is_patched,
         "model": "tiny, random weights",
         "gpus": [gpu.name for gpu in stand.machine.gpus],
         "ranks": len(stand.plan.ranks),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -162,6 +163,21 @@ def _pip_download(release: str, folder: str) -> None:
     for minor in GLIBC_MINORS:
         command += ["--platform", f"manylinux_2_{minor}_aarch64"]
     command += ["--platform", "manylinux2014_aarch64", "--platform", "any", f"sglang=={release}"]
+    remedy = "check the network and that this version exists, or copy the wheel into the cache folder"
+    run_pip(command, f"sglang {release}", remedy)
+
+
+def run_pip(command: Sequence[str], what: str, remedy: str) -> None:
+    """Run a download by pip.
+
+    Args:
+        command: The whole of it.
+        what: What it downloads, in words.
+        remedy: What to do where it cannot.
+
+    Raises:
+        EnvironmentProblem: If there is no pip, or it fails.
+    """
     try:
         run = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as problem:
@@ -176,8 +192,8 @@ def _pip_download(release: str, folder: str) -> None:
     reason = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "no message")
     raise _environment(
         "wheel-download",
-        f"pip could not download sglang {release}: {reason.removeprefix('ERROR: ')}",
-        "check the network and that this version exists, or copy the wheel into the cache folder",
+        f"pip could not download {what}: {reason.removeprefix('ERROR: ')}",
+        remedy,
     )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mimo_gb10.extract.wheel import EnvironmentProblem, default_cache_dir
+from mimo_gb10.extract.wheel import EnvironmentProblem, default_cache_dir, run_pip
 from mimo_gb10.findings import error
 from mimo_gb10.rehearsal.bundle_spec import Package, normalized
 
@@ -116,22 +115,8 @@ def _pip_download(packages: Sequence[Package], python: str, arch: str, folder: P
     for platform in _platforms(arch):
         command += ["--platform", platform]
     command += [f"{package.name}=={package.version}" for package in packages]
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as problem:
-        message = f"cannot run {sys.executable}: {problem.strerror}"
-        raise _environment("pip-missing", message, "Install Python's pip.") from None
-    if run.returncode == 0:
-        return
-    lines = [line for line in run.stderr.splitlines() if line.strip()]
-    if "No module named pip" in run.stderr:
-        raise _environment("pip-missing", "Python has no pip", "Install it, for example with `python -m ensurepip`.")
-    reason = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "no message")
-    raise _environment(
-        "wheel-download",
-        f"pip could not download the bundle's wheels: {reason.removeprefix('ERROR: ')}",
-        "Check the network, and that these versions exist for this Python and platform.",
-    )
+    remedy = "Check the network, and that these versions exist for this Python and platform."
+    run_pip(command, "the bundle's wheels", remedy)
 
 
 def _environment(code: str, message: str, help_text: str) -> EnvironmentProblem:

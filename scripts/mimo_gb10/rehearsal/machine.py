@@ -129,9 +129,14 @@ def _ask(env: Mapping[str, str], python: str) -> dict[str, Any]:
 
 
 def _driver() -> str | None:
-    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return next(iter(nvidia_smi("--query-gpu=driver_version")), None)
+
+
+def nvidia_smi(query: str) -> list[str]:
+    """The lines that nvidia-smi answers a query with, numbers without units; none where it does not answer."""
+    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
     try:
-        run = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
+        run = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
-        return None
-    return next(iter(run.stdout.split()), None)
+        return []
+    return [line.strip() for line in run.stdout.splitlines() if line.strip()]

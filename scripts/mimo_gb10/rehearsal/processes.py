@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from mimo_gb10.rehearsal.machine import nvidia_smi
 
 _PROC = Path("/proc")
 
@@ -42,12 +43,7 @@ def _resident() -> Iterator[tuple[int, float]]:
 
 
 def _on_gpus() -> Iterator[tuple[int, float]]:
-    query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
-    try:
-        run = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return
-    for line in run.stdout.splitlines():
+    for line in nvidia_smi("--query-compute-apps=pid,used_memory"):
         with contextlib.suppress(ValueError):
             process, mib = line.split(",")
             yield int(process), float(mib)

@@ -52,7 +52,7 @@ def make(
         },
         "variant": {
             "mtp": any(map(is_mtp, recipe.flags)),
-            "patched": not stand.tree.lacks(recipe.defects),
+            "patched": stand.is_patched,
         },
         "sglang": as_data(stand.tree),
         "machine": stand.machine.as_dict(),

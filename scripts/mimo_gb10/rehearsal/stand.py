@@ -42,3 +42,8 @@ class Stand:
     hosts: int = 1
     overrides: tuple[str, ...] = ()
     stand_ins: tuple[str, ...] = ()
+
+    @property
+    def is_patched(self) -> bool:
+        """Whether every defect that the recipe lists is mended."""
+        return not self.tree.lacks(self.context.recipe.defects)
