@@ -58,13 +58,13 @@ EAGER = {
 WAVES: tuple[tuple[Run, ...], ...] = (
     (
         Run("unpatched", ("--unpatched", "--skip", "broken"), has_flash=True),
+        Run("patched", ("--skip", "broken")),
         Run("omni-patched", ("--skip", "broken"), recipe="gb10x4-omni"),
         Run("mtp-patched", (*MTP, "--skip", "broken")),
         Run("mtp-unpatched-eager", ("--unpatched", *MTP, "--set", "{eager}", "--skip", "broken"), has_flash=True),
         Run("mtp-unpatched", ("--unpatched", "--mtp", "on", "--only", "server"), has_flash=True),
     ),
     (
-        Run("patched", ("--skip", "broken")),
         Run("broken-uploads", ("--only", "broken")),
         Run("pinning-fails-unpatched", ("--unpatched", "--fault", "pin-memory", "--only", "video"), has_flash=True),
         Run("pinning-fails-patched", ("--fault", "pin-memory", "--only", "video")),
@@ -107,6 +107,7 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("--only", nargs="*", default=[], metavar="NAME", help="RELEASE-NAME of a run")
     made.add_argument("--stress", default="300")
     made.add_argument("--seconds", type=float, default=1e6, help="end everything after so long")
+    made.add_argument("--port", type=int, default=11000, help="of the first run; each takes a thousand")
     made.add_argument("--list", action="store_true")
     options = made.parse_args(arguments)
     sites = {release: Path(folder).absolute() for release, _, folder in (text.partition("=") for text in options.site)}
@@ -118,7 +119,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{release}-{run.name}: {' '.join(run.arguments)}")
         return 0
     end = time.monotonic() + options.seconds
-    port = 11000
+    port = options.port
     for wave in waves:
         running = []
         for release, run in wave:
