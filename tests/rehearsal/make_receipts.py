@@ -20,15 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CACHED = "docs/evidence/rehearsals/{release}-unpatched.json"
-"""Where the text of a run without MTP is kept, which MTP must not change."""
+BASES = ("docs/evidence/rehearsals/{release}-unpatched.json", "docs/evidence/rehearsals/{release}-patched.json")
+"""Where the text of a run without MTP may be kept, which MTP must not change."""
 
 STAND_INS = (
     "SGLang and what it needs came from scripts/pack_rehearsal.py.",
     "Of that, bin/ffprobe and sgl_kernel.flash_ops are stand-ins.",
     "flashinfer was switched off (SGLANG_IS_FLASHINFER_AVAILABLE=false).",
 )
-NO_LIBRARY = "FlashAttention 3 was made absent (REHEARSAL_FLASH_OPS=absent), so that a Hopper GPU takes GB10's way."
 
 
 @dataclass(frozen=True)
@@ -39,17 +38,15 @@ class Run:
         name: Of its folder and its receipt, behind the release.
         arguments: For rehearse.py; ``{release}`` is filled in.
         recipe: The recipe.
-        has_flash: Whether FlashAttention's stand-in passes as the library.
     """
 
     name: str
     arguments: tuple[str, ...]
     recipe: str = "gb10x4-post"
-    has_flash: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-MTP = ("--mtp", "on", "--base", CACHED)
+MTP = ("--mtp", "on", "--base", "{base}")
 EAGER = {
     "0.5.11": "flags.disable-cuda-graph=true",
     "0.5.17": "flags.cuda-graph-backend-decode=disabled",
@@ -57,16 +54,16 @@ EAGER = {
 
 WAVES: tuple[tuple[Run, ...], ...] = (
     (
-        Run("unpatched", ("--unpatched", "--skip", "broken"), has_flash=True),
+        Run("unpatched", ("--unpatched", "--skip", "broken")),
         Run("patched", ("--skip", "broken")),
         Run("omni-patched", ("--skip", "broken"), recipe="gb10x4-omni"),
         Run("mtp-patched", (*MTP, "--skip", "broken")),
-        Run("mtp-unpatched-eager", ("--unpatched", *MTP, "--set", "{eager}", "--skip", "broken"), has_flash=True),
-        Run("mtp-unpatched", ("--unpatched", "--mtp", "on", "--only", "server"), has_flash=True),
+        Run("mtp-unpatched-eager", ("--unpatched", *MTP, "--set", "{eager}", "--skip", "broken")),
+        Run("mtp-unpatched", ("--unpatched", "--mtp", "on", "--only", "server")),
     ),
     (
         Run("broken-uploads", ("--only", "broken")),
-        Run("pinning-fails-unpatched", ("--unpatched", "--fault", "pin-memory", "--only", "video"), has_flash=True),
+        Run("pinning-fails-unpatched", ("--unpatched", "--fault", "pin-memory", "--only", "video")),
         Run("pinning-fails-patched", ("--fault", "pin-memory", "--only", "video")),
     ),
 )
@@ -76,14 +73,13 @@ def start(run: Run, release: str, site: Path, port: int, out: Path, stress: str)
     """One rehearsal as a process of its own; what it says goes to its folder."""
     folder = out / f"{release}-{run.name}"
     folder.mkdir(parents=True, exist_ok=True)
-    fill = {"release": release, "eager": EAGER.get(release, "flags.disable-cuda-graph=true")}
+    base = next((path for name in BASES if (ROOT / (path := name.format(release=release))).exists()), "none")
+    fill = {"release": release, "base": base, "eager": EAGER.get(release, "flags.disable-cuda-graph=true")}
     words = [argument.format(**fill) for argument in run.arguments]
-    base = words[words.index("--base") + 1] if "--base" in words else None
-    if base is not None and not (ROOT / base).exists():
+    if "--base" in words and base == "none":
         at = words.index("--base")
         del words[at : at + 2]
-    notes = [*STAND_INS, *([] if run.has_flash else [NO_LIBRARY])]
-    stand_ins = [word for note in notes for word in ("--stand-in", note)]
+    stand_ins = [word for note in STAND_INS for word in ("--stand-in", note)]
     command = [
         sys.executable, str(ROOT / "scripts" / "unpack_rehearsal.py"), "--to", str(site), "--",
         sys.executable, str(ROOT / "scripts" / "rehearse.py"), run.recipe, "--cluster", "post-4x-gb10",
@@ -91,8 +87,6 @@ def start(run: Run, release: str, site: Path, port: int, out: Path, stress: str)
         "--stress", stress, "--record", str(folder / "recording.jsonl.gz"), *words, *stand_ins,
     ]  # fmt: skip
     env = {**os.environ, "SGLANG_IS_FLASHINFER_AVAILABLE": "false", "OMP_NUM_THREADS": "4", **run.env}
-    if not run.has_flash:
-        env["REHEARSAL_FLASH_OPS"] = "absent"
     # Servers that start while others grow would find the GPUs' memory unlike.
     env["SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK"] = "0"
     with (folder / "said.txt").open("wb") as said:

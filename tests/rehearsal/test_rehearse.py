@@ -41,7 +41,8 @@ rank, port = int(after("--node-rank")), int(after("--port"))
 here = pathlib.Path(__file__).parent
 fate = json.loads((here / "fate.json").read_text())
 print("rank", rank, "sees GPU", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
-print("starts with", sys.modules.get("sitecustomize"), flush=True)
+import os
+print(f"{sys.modules['sitecustomize'].__file__}: {os.environ.get('REHEARSAL_FAULT')}", flush=True)
 if str(rank) in fate:
     print(fate[str(rank)], flush=True)
     sys.exit(1)
@@ -191,7 +192,7 @@ def test_a_fault_reaches_the_ranks(tmp_path: Path, tree: Path) -> None:
     assert code == cli.OK, text
     assert receipt["stand_ins"][0] == "Something."
     assert "made to fail" in receipt["stand_ins"][1]
-    assert "faults/pin-memory/sitecustomize.py" in (tmp_path / "out" / "rank1.log").read_text()
+    assert "injected/sitecustomize.py: pin-memory" in (tmp_path / "out" / "rank1.log").read_text()
 
 
 def test_as_many_ranks_as_the_model_splits_over(tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

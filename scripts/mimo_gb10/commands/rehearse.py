@@ -26,7 +26,7 @@ from mimo_gb10.names import with_port
 from mimo_gb10.plan import LaunchPlan
 from mimo_gb10.recipe import Recipe
 from mimo_gb10.rehearsal import receipt as receipts
-from mimo_gb10.rehearsal.adapt import Change, Local, on_its_nodes, on_one_machine
+from mimo_gb10.rehearsal.adapt import Change, Local, audio_as_on_gb10, on_its_nodes, on_one_machine
 from mimo_gb10.rehearsal.checkpoint.make import make_checkpoint
 from mimo_gb10.rehearsal.checkpoint.shape import SIZES
 from mimo_gb10.rehearsal.checkpoint.validate import validate
@@ -53,7 +53,7 @@ _HEAD_GONE = 30.0
 
 _SEED = 7
 
-_FAULT_FOLDER = Path(__file__).resolve().parents[1] / "rehearsal" / "faults"
+_INJECTED = Path(__file__).resolve().parents[1] / "rehearsal" / "injected"
 _FAULTS = {"pin-memory": "Pinning of large tensors was made to fail, as it does where unified memory is nearly full."}
 
 
@@ -99,12 +99,13 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
     if not machine.gpus:
         return _only_said(plan, changes, say)
     tree = _tree(options, context, machine, folder)
+    plan, told = audio_as_on_gb10(plan, machine.gpus[0].capability, tree.patched())
     where = plan.ranks[0]
     url = f"http://{with_port(where.address if options.rank is not None else '127.0.0.1', _port_of(where.argv))}"
     stand = Stand(
         context=context,
         plan=plan,
-        changes=changes,
+        changes=(*changes, *told),
         machine=machine,
         tree=tree,
         model=model,
@@ -114,8 +115,8 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
         overrides=tuple(options.overrides),
         stand_ins=(*options.stand_in, *(_FAULTS[name] for name in options.fault)),
     )
-    first = [str(_FAULT_FOLDER / name) for name in options.fault] + [str(tree.path)]
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [*first, env.get("PYTHONPATH", "")]))
+    env |= {"REHEARSAL_FAULT": name for name in options.fault}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_INJECTED), str(tree.path), env.get("PYTHONPATH", "")]))
     programme.reference = _reference(model.folder, context)
     try:
         if options.rank:

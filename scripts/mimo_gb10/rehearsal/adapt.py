@@ -109,6 +109,24 @@ def on_its_nodes(
     return dataclasses.replace(plan, model_path=checkpoint, ranks=tuple(ranks)), tuple(changes)
 
 
+def audio_as_on_gb10(
+    plan: LaunchPlan, capability: str, mended: Sequence[str]
+) -> tuple[LaunchPlan, tuple[Change, ...]]:
+    """Send the patched audio encoder the way that it goes on GB10, where the GPU would have FlashAttention 3.
+
+    Args:
+        plan: The launch.
+        capability: Compute capability of the GPUs.
+        mended: The defects that patches mended in the SGLang that is run.
+    """
+    if "audio-encoder-flash-attn" not in mended or capability.partition(".")[0] not in ("8", "9"):
+        return plan, ()
+    edits = [_Edit(launch) for launch in plan.ranks]
+    for edit in edits:
+        edit.variable("REHEARSAL_AUDIO_CAPABILITY", _GB10, "The patched audio encoder takes the way it takes on GB10.")
+    return dataclasses.replace(plan, ranks=tuple(edit.launch() for edit in edits)), tuple(edits[0].changes)
+
+
 def _common(edit: _Edit, context: Context, capability: str) -> None:
     edit.default_flag(
         "--max-total-tokens", str(TOKENS), "A tiny model would fill the memory with millions of KV slots."

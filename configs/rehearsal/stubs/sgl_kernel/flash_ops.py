@@ -1,18 +1,12 @@
 """Stands where sglang-kernel keeps FlashAttention 3, which is left out of the bundle for its size.
 
 Importing this passes, as importing the library does on every CUDA machine. A call fails with the error that the
-kernel library's wrapper raises on a GPU without FlashAttention 3, such as GB10. With REHEARSAL_FLASH_OPS=absent the
-import fails, as it does where the library's wheel brings none: then a GPU of capability 8 or 9 takes the way that the
-patched audio encoder takes on GB10.
+kernel library's wrapper raises on a GPU without FlashAttention 3, such as GB10.
 """
 
-import os
 from typing import Any, NoReturn
 
 import torch
-
-if os.environ.get("REHEARSAL_FLASH_OPS") == "absent":
-    raise ImportError("FlashAttention 3 is left out of the bundle")
 
 REASON = "flash_attn at sgl-kernel is only supported on sm90 and above"
 
