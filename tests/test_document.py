@@ -48,6 +48,13 @@ def test_scalars_that_readers_disagree_about_are_refused(text: str) -> None:
         parse_scalar(text)
 
 
+def test_a_json_file_has_json_numbers() -> None:
+    assert parse_document(b'{"a": 2e-05, "b": 1E3}', "x.json").value == {"a": 2e-05, "b": 1000.0}
+    for text in (b"a: 1e3", b"a: 1e999", b"a: 0755"):
+        with pytest.raises(Refused):
+            parse_document(text, "x.yaml" if text == b"a: 1e3" else "x.json")
+
+
 @given(st.text(st.characters(codec="ascii", exclude_categories=["C"]), max_size=8))
 def test_what_is_accepted_means_the_same_to_a_yaml_1_1_reader(text: str) -> None:
     """PyYAML's own reading agrees with every plain scalar that passes, dates aside."""

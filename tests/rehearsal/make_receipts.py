@@ -69,16 +69,22 @@ WAVES: tuple[tuple[Run, ...], ...] = (
 )
 
 
+def arguments_of(run: Run, release: str) -> list[str]:
+    """A run's arguments for rehearse.py with everything filled in, but its recipe, release and place."""
+    base = next((path for name in BASES if (ROOT / (path := name.format(release=release))).exists()), None)
+    fill = {"release": release, "base": base, "eager": EAGER.get(release, "flags.disable-cuda-graph=true")}
+    words = [argument.format(**fill) for argument in run.arguments]
+    if "--base" in words and base is None:
+        at = words.index("--base")
+        del words[at : at + 2]
+    return words
+
+
 def start(run: Run, release: str, site: Path, port: int, out: Path, stress: str) -> subprocess.Popen[bytes]:
     """One rehearsal as a process of its own; what it says goes to its folder."""
     folder = out / f"{release}-{run.name}"
     folder.mkdir(parents=True, exist_ok=True)
-    base = next((path for name in BASES if (ROOT / (path := name.format(release=release))).exists()), "none")
-    fill = {"release": release, "base": base, "eager": EAGER.get(release, "flags.disable-cuda-graph=true")}
-    words = [argument.format(**fill) for argument in run.arguments]
-    if "--base" in words and base == "none":
-        at = words.index("--base")
-        del words[at : at + 2]
+    words = arguments_of(run, release)
     stand_ins = [word for note in STAND_INS for word in ("--stand-in", note)]
     command = [
         sys.executable, str(ROOT / "scripts" / "unpack_rehearsal.py"), "--to", str(site), "--",

@@ -325,8 +325,7 @@ def test_the_runs_that_receipts_come_from(capsys: pytest.CaptureFixture[str]) ->
     names = set()
     for release in ("0.5.11", "0.5.17"):
         for one in (one for wave in make_receipts.WAVES for one in wave):
-            fill = {"release": release, "eager": make_receipts.EAGER[release]}
-            words = [one.recipe, "--sglang", release, *(word.format(**fill) for word in one.arguments)]
+            words = [one.recipe, "--sglang", release, *make_receipts.arguments_of(one, release)]
             options = script.parser().parse_args(words)
             checked = check_variant(
                 options.recipe,

@@ -30,6 +30,7 @@ from tests.smoke.support import recipe
 
 FOLDER = Path(__file__).parent / "recordings"
 FILES = sorted(FOLDER.glob("*.jsonl.gz"))
+assert FILES, "there are recordings of real servers"
 MTP = {"speculative_algorithm": "EAGLE", "speculative_num_draft_tokens": 4}
 
 

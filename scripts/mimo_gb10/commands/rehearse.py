@@ -115,7 +115,8 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
         overrides=tuple(options.overrides),
         stand_ins=(*options.stand_in, *(_FAULTS[name] for name in options.fault)),
     )
-    env |= {"REHEARSAL_FAULT": name for name in options.fault}
+    if options.fault:
+        env["REHEARSAL_FAULT"] = " ".join(options.fault)
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_INJECTED), str(tree.path), env.get("PYTHONPATH", "")]))
     programme.reference = _reference(model.folder, context)
     try:
@@ -282,12 +283,17 @@ def _head(
             recorder = stack.enter_context(Recorder(options.record, about=_about(stand)))
             client = recorder.client(parse_url(stand.url), None, options.timeout)
         ranks = stack.enter_context(Ranks(mine, stand.folder, env))
-        stage = Stage(ranks, client, options.ready, _teller(live, say))
+        # Waiting is not recorded: a replay's server is there at once.
+        waiting = Client(parse_url(stand.url), None, options.timeout)
+        stage = Stage(ranks, waiting, options.ready, _teller(live, say))
 
         def show_started(check: Check) -> None:
             live.show(lambda seconds: reports.waiting_row(check, len(results) + 1, len(results) + 1, seconds))
             if recorder is not None:
                 recorder.started(check)
+                if check.area not in SMOKE_AREAS and not recorder.is_over:
+                    # The load after the smoke test is thousands of requests, and nothing is replayed from it.
+                    recorder.results(session, stage.as_answered(results))
 
         interrupted = False
         try:
@@ -304,8 +310,8 @@ def _head(
                         # Before broken uploads, after which the server may be another one.
                         facts = _facts(session)
                 facts = facts or _facts(session)
-                if recorder is not None:
-                    recorder.results(session, [one for one in results if one.check.area in SMOKE_AREAS])
+                if recorder is not None and not recorder.is_over:
+                    recorder.results(session, stage.as_answered(results))
         except KeyboardInterrupt:
             interrupted = True
         live.clear()

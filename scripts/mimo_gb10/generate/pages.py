@@ -20,7 +20,7 @@ FOLDER = "docs/recipes"
 
 _MARK = mark("configs/")
 _LEVELS = {
-    "rehearsed": "**Rehearsed**: its launch ran with its patches and a tiny random model, and every check passed. The "
+    "rehearsed": "**Rehearsed**: its launch ran with its patches and a tiny random model, and no check failed. The "
     "receipts stand under Evidence. Not on GB10.",
     "checked": "**Checked**: every flag and variable against the release's sources. No run is known.",
     "reported": "**Reported**: somebody published a run; what it shows stands under Evidence.",

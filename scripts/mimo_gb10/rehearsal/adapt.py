@@ -109,9 +109,7 @@ def on_its_nodes(
     return dataclasses.replace(plan, model_path=checkpoint, ranks=tuple(ranks)), tuple(changes)
 
 
-def audio_as_on_gb10(
-    plan: LaunchPlan, capability: str, mended: Sequence[str]
-) -> tuple[LaunchPlan, tuple[Change, ...]]:
+def audio_as_on_gb10(plan: LaunchPlan, capability: str, mended: Sequence[str]) -> tuple[LaunchPlan, tuple[Change, ...]]:
     """Send the patched audio encoder the way that it goes on GB10, where the GPU would have FlashAttention 3.
 
     Args:

@@ -146,6 +146,11 @@ class Recorder:
             for result in results
         }
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the results are noted, after which nothing is recorded."""
+        return self._over
+
     def clean(self, text: str, client: Client) -> str:
         """A text that came from the server, without secrets and scrubbed."""
         text = _SECRET.sub(r'\1"***"', client.redacted(text))

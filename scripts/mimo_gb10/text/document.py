@@ -267,6 +267,15 @@ def _syntax_finding(problem: yaml.YAMLError, text: str, file: str, bracket: Mark
     return error("yaml-syntax", f"this is not YAML: {context + ': ' if context else ''}{what}", remedy, place)
 
 
+_JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
+
+
+def _json_number(text: str) -> float | None:
+    """A number as JSON writes it, where that differs from what YAML 1.1 reads."""
+    number = float(text) if _JSON_NUMBER.fullmatch(text) else math.inf
+    return number if math.isfinite(number) else None
+
+
 @dataclass(slots=True)
 class _Open:
     """A mapping or list whose end has not come yet."""
@@ -284,6 +293,8 @@ class _Builder:
 
     def __init__(self, file: str) -> None:
         self.file = file
+        # JSON has one reading of its own for a number like 2e-05.
+        self._is_json = file.endswith(".json")
         self.findings: list[Finding] = []
         self.values: dict[NodePath, Mark] = {}
         self.keys: dict[NodePath, Mark] = {}
@@ -354,6 +365,8 @@ class _Builder:
             return parse_scalar(event.value)
         except ValueError as problem:
             text = event.value
+            if self._is_json and (number := _json_number(text)) is not None:
+                return number
             remedy = f'Write "{text}" in quotes if you mean text'
             remedy += _other_spelling(text)
             self._report(event, "yaml-ambiguous", str(problem), remedy)
