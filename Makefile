@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help launch test test-full mutate check check-releases oracle lint types site generate bench lock clean
+.PHONY: help launch test test-full mutate check check-releases oracle lint types site lighthouse generate bench lock clean
 
 help:            ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -24,7 +24,7 @@ mutate: $(VENV)/.dev .upstream/.ready  ## break the patches piece by piece, fail
 
 check: lint types  ## lint, types, generated files, site
 	$(BIN)/python scripts/generate.py --check
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check scripts tests
@@ -38,6 +38,9 @@ generate: $(VENV)/.dev  ## remake every generated file
 
 site: $(VENV)/.dev  ## serve the site on this machine
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+lighthouse: $(VENV)/.dev  ## Lighthouse over four pages of the site, as on a phone; reports in lighthouse/
+	PYTHONPATH=scripts $(BIN)/python -m tests.site.lighthouse.run
 
 check-releases: $(VENV)/.dev  ## extract every release catalog anew from its wheel, fail on a difference
 	$(BIN)/python scripts/generate.py releases --check
@@ -63,7 +66,7 @@ lock: $(VENV)/.dev  ## resolve the dependencies anew into requirements/
 		--excludes requirements/upstream.exclude requirements/upstream.in
 
 clean:           ## remove what make made
-	rm -rf $(VENV) .oracle .upstream site .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .oracle .upstream site lighthouse .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # dev.txt holds all of run.txt, so installing it serves both.
 $(VENV)/.run: requirements/run.txt

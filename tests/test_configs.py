@@ -58,8 +58,8 @@ def test_only_proven_recipes_are_the_default() -> None:
         context = check(name, DEFAULT_CLUSTER).context
         assert context is not None
         levels[name] = level(context.recipe)
-    assert levels == {"gb10x4-post": "reported", "gb10x4-omni": "reported", "gb10x4-mtp": "checked"}
-    assert levels[DEFAULT_RECIPE] == "reported"
+    assert levels == {"gb10x4-post": "rehearsed", "gb10x4-omni": "rehearsed", "gb10x4-mtp": "checked"}
+    assert levels[DEFAULT_RECIPE] == "rehearsed"
 
 
 def test_mtp_recipe_says_that_it_is_not_proven() -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from mimo_gb10.context import Context
 from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, TARGETS
-from mimo_gb10.evidence import level, proofs
+from mimo_gb10.evidence import level, proofs, rehearsals
 from mimo_gb10.explain import Choice, explain
 from mimo_gb10.files import Output
 from mimo_gb10.findings import Finding
 from mimo_gb10.generate.markdown import code, mark, table
+from mimo_gb10.generate.prose import block
 from mimo_gb10.launch import check
-from mimo_gb10.paths import RECIPES, names_in
+from mimo_gb10.paths import RECIPES, ROOT, names_in
 from mimo_gb10.plan import LaunchPlan
 from mimo_gb10.targets import preparations, renderer
 
@@ -49,32 +52,65 @@ def make() -> Mapping[str, Output]:
 
 def _page(context: Context, plan: LaunchPlan, findings: Sequence[Finding]) -> str:
     recipe = context.recipe
+    path = f"configs/recipes/{recipe.name}.yaml"
     parts = [
         f"# {recipe.title}\n\n{_MARK}",
         f"{recipe.summary}\n",
         f"{_LEVELS[level(recipe)]}\n",
-        f"- Recipe: `{recipe.name}`\n- Model: {context.model.title}\n- SGLang: {recipe.sglang}\n"
-        f"- Image: `{recipe.image}`\n- Nodes: {recipe.nodes}\n",
+        _facts(context),
         "## Evidence\n",
         _evidence(context),
-        "## Findings\n",
-        _findings(findings),
         "## Commands\n",
         f"For the nodes of `{DEFAULT_CLUSTER}`. For your own: "
-        f"`python scripts/gen_launch.py {recipe.name} --cluster YOUR.yaml`. "
-        "Start ranks 1 to 3 first, then rank 0.\n",
+        f"`python scripts/gen_launch.py {recipe.name} --cluster YOUR.yaml`. {_order(plan)}\n",
         *_commands(plan),
+        "## Findings\n",
+        _findings(findings),
         "## Choices\n",
         _choices(explain(context, plan)),
+        "## The recipe\n",
+        f"`{path}`. What each key means: [config files](../reference/configs.md#recipe).\n",
+        block((ROOT / path).read_text(encoding="utf-8"), "yaml"),
     ]
     return "\n".join(parts)
 
 
+def _facts(context: Context) -> str:
+    recipe = context.recipe
+    defects = ", ".join(f"[{name}](../patches/{name}.md)" for name in recipe.defects)
+    return (
+        f"- Recipe: `{recipe.name}`\n- Model: {context.model.title}\n- SGLang: {recipe.sglang}\n"
+        f"- Image: `{recipe.image}`\n- Nodes: {recipe.nodes}\n- Patches: {defects or 'none'}\n"
+    )
+
+
+def _order(plan: LaunchPlan) -> str:
+    """In which order to start the ranks."""
+    *first, last = plan.start_order
+    if not first:
+        return "There is one rank."
+    some = f"ranks {first[0]} to {first[-1]}" if len(first) > 1 else f"rank {first[0]}"
+    return f"Start {some} first, then rank {last}."
+
+
 def _evidence(context: Context) -> str:
     recipe = context.recipe
-    lines = [f"- [{name}](../rehearsals/{name}.md): a rehearsal of this very launch.\n" for name in proofs(recipe)]
+    lines = [f"- {_receipt(name)}\n" for name in proofs(recipe)]
     lines += [f"- <{item.link}>: {item.shows}\n" for item in recipe.evidence]
     return "".join(lines) or "None: not proven. Nobody is known to have run this recipe.\n"
+
+
+def _receipt(name: str) -> str:
+    """A rehearsal of this very launch: when, on what, and how it ended."""
+    receipt = rehearsals()[name]
+    gpus = Counter(gpu["name"] for gpu in receipt["machine"]["gpus"])
+    machine = ", ".join(f"{count} × {gpu}" for gpu, count in gpus.items())
+    checks = Counter(check["status"] for check in receipt["checks"])
+    counted = ", ".join(f"{checks[status]} {status}" for status in ("ok", "warn", "fail", "skip") if checks[status])
+    return (
+        f"[{name}](../rehearsals/{name}.md): a rehearsal of this very launch on {receipt['date'][:10]}, SGLang "
+        f"{receipt['sglang']['version']}, {receipt['ranks']} ranks on {machine}; checks: {counted}."
+    )
 
 
 def _findings(findings: Sequence[Finding]) -> str:
@@ -88,15 +124,15 @@ def _findings(findings: Sequence[Finding]) -> str:
 
 
 def _commands(plan: LaunchPlan) -> Iterable[str]:
+    """A tab for each target, with the commands of every rank in it."""
     for target, what in TARGETS.items():
         render = renderer(target)
-        yield f"### {target}: {what}\n"
+        parts = [f"{what[0].upper()}{what[1:]}.\n"]
         for script, text in preparations(target, plan).items():
-            yield f"`{script}`, once on every node, in a checkout of this repository:\n"
-            yield f"```bash\n{text}```\n"
+            parts.append(f"`{script}`, once on every node, in a checkout of this repository:\n\n{block(text, 'bash')}")
         for rank in plan.ranks:
-            yield f"Rank {rank.rank}, on {rank.address}:\n"
-            yield f"```bash\n{render(plan, rank)}```\n"
+            parts.append(f"Rank {rank.rank}, on {rank.address}:\n\n{block(render(plan, rank), 'bash')}")
+        yield f'=== "{target}"\n\n{textwrap.indent(chr(10).join(parts), "    ")}'
 
 
 def _choices(choices: Sequence[Choice]) -> str:

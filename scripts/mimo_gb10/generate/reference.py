@@ -1,4 +1,4 @@
-"""Reference pages: releases side by side, rules, and what each command says of itself."""
+"""Reference pages: releases side by side, rules, config files, flags, and what each command says of itself."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from unittest import mock
 from mimo_gb10.compare import thinking_text
 from mimo_gb10.defects import PRESENT, load_verdicts
 from mimo_gb10.files import Output
+from mimo_gb10.generate import schema_pages
 from mimo_gb10.generate.markdown import code, mark, table
 from mimo_gb10.paths import ROOT
 from mimo_gb10.release import Release, known_releases, load_release
@@ -30,6 +31,7 @@ def make() -> Mapping[str, Output]:
         f"{FOLDER}/releases.md": Output(_releases(releases)),
         f"{FOLDER}/rules.md": Output(_rules(releases)),
         f"{FOLDER}/commands.md": Output(_commands()),
+        **{f"{FOLDER}/{file}": Output(make_page(releases)) for file, make_page in schema_pages.PAGES.items()},
     }
 
 

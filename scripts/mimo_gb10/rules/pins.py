@@ -10,7 +10,7 @@ from mimo_gb10.findings import Finding, warning
 from mimo_gb10.rules.base import Rule
 
 _PACKAGE = "nvidia-nccl-cu13"
-_FIRST_GOOD = (2, 29, 3)
+FIRST_GOOD_NCCL = (2, 29, 3)
 
 
 class NcclDeadlock(Rule):
@@ -27,7 +27,7 @@ class NcclDeadlock(Rule):
         """The pinned NCCL of a release, for a launch over several GB10 nodes."""
         pinned = context.release.pins().get(_PACKAGE, "")
         version = tuple(int(part) for part in re.findall(r"\d+", pinned)[:3])
-        if context.recipe.nodes > 1 and context.is_gb10 and version and version < _FIRST_GOOD:
+        if context.recipe.nodes > 1 and context.is_gb10 and version and version < FIRST_GOOD_NCCL:
             yield warning(
                 self.code,
                 f"SGLang {context.release.version} brings NCCL {pinned}, "
