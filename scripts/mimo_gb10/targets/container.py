@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mimo_gb10.names import with_port
+from mimo_gb10.names import container_name, with_port
 from mimo_gb10.plan import LaunchPlan, RankLaunch
 from mimo_gb10.text.shell import command_lines, comment, quote
 
@@ -86,6 +88,28 @@ def prepare(plan: LaunchPlan, program: str = "docker") -> Mapping[str, str]:
     build = command_lines(("exec", program, "build"), build_words(plan))
     head = "#!/usr/bin/env bash\n" + "".join(f"# {line}\n" for line in lines)
     return {BUILD_SCRIPT: f'{head}set -euo pipefail\n\ncd -- "${{1:-.}}"\n{build} \\\n  .\n'}
+
+
+def run_options(plan: LaunchPlan, rank: RankLaunch) -> list[str]:
+    """Options of ``docker run`` for a rank: all that stands between ``run`` and the image."""
+    mounts = [plan.model_path]
+    if (config := config_file(rank)) is not None:
+        mounts.append(config)
+    return [
+        "--rm",
+        "--init",
+        f"--name={container_name(plan.recipe, rank.rank)}",
+        *CORE.options(),
+        *(f"--mount={mount(path)}" for path in mounts),
+        *(f"--env={name}={value}" for name, value in rank.env.items()),
+    ]
+
+
+def mount(path: str) -> str:
+    """A read-only bind mount of `path` at the same place; docker parses the value as one line of CSV."""
+    line = io.StringIO()
+    csv.writer(line).writerow(["type=bind", f"source={path}", f"target={path}", "readonly"])
+    return line.getvalue().removesuffix("\r\n")
 
 
 def config_file(rank: RankLaunch) -> str | None:

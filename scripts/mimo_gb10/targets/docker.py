@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 
-from mimo_gb10.names import container_name
 from mimo_gb10.plan import LaunchPlan, RankLaunch
 from mimo_gb10.targets import container
-from mimo_gb10.targets.container import BUILD_SCRIPT, CORE, DOCKERFILE, build_words, config_file, image
+from mimo_gb10.targets.container import BUILD_SCRIPT, CORE, DOCKERFILE, build_words, image, mount, run_options
 from mimo_gb10.targets.header import header
 from mimo_gb10.text.shell import command_lines, comment, quote
 
@@ -33,20 +30,9 @@ def _image_first(plan: LaunchPlan) -> str:
     return f"# Once on this node, in a checkout of mimo-gb10:\n#   {command}\n"
 
 
-def mount(path: str) -> str:
-    """A read-only bind mount of `path` at the same place; docker parses the value as one line of CSV."""
-    line = io.StringIO()
-    csv.writer(line).writerow(["type=bind", f"source={path}", f"target={path}", "readonly"])
-    return line.getvalue().removesuffix("\r\n")
-
-
 def render(plan: LaunchPlan, rank: RankLaunch) -> str:
     """The script of one rank: ``docker run`` in the foreground, in place of the shell."""
-    options = ["--rm", "--init", f"--name={container_name(plan.recipe, rank.rank)}", *CONTAINER]
-    options += [f"--mount={mount(plan.model_path)}"]
-    if (config := config_file(rank)) is not None:
-        options += [f"--mount={mount(config)}"]
-    options += [f"--env={name}={value}" for name, value in rank.env.items()]
+    options = run_options(plan, rank)
     run = command_lines(("exec", "docker", "run"), options)
     inside = command_lines(rank.argv[:3], rank.argv[3:], indent="    ")
     head = f"{header(plan, rank)}{_image_first(plan)}set -euo pipefail\n\n"
