@@ -13,6 +13,8 @@ TARGETS = {
     "compose": "a Compose file per node, for docker compose",
     "systemd": "a systemd unit per node that runs the recipe's image with docker",
     "quadlet": "a Podman Quadlet per node: systemd runs the recipe's image with podman",
+    "slurm": "one sbatch script for all ranks, with docker, Pyxis or neither",
+    "lws": "a LeaderWorkerSet and its Service, for Kubernetes",
 }
 """Every target with its one-line description; each is the module of that name in `mimo_gb10.targets`."""
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mimo_gb10.cluster import Node
 from mimo_gb10.context import Context
 from mimo_gb10.names import with_port
 from mimo_gb10.placeholders import fill
@@ -16,6 +17,9 @@ from mimo_gb10.recipe import FlagValue
 from mimo_gb10.release import Flag
 
 COMMAND = ("python3", "-m", "sglang.launch_server")
+
+# Private-use characters that stand for what only the start system knows: which node a rank is on.
+MARKS = {"address": "\uf8f0", "head": "\uf8f1", "rank": "\uf8f2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,9 @@ class LaunchPlan:
         model_path: Absolute path of the checkpoint on every node.
         ranks: In rank order.
         defects: The upstream defects whose patches go on SGLang first, in the recipe's order.
+        template: The launch of any rank, with marks for its number, its address and the head's.
+        interface: The head's network interface on the fabric.
+        gpus: GPUs of one node.
     """
 
     recipe: str
@@ -68,6 +75,17 @@ class LaunchPlan:
     model_path: str
     ranks: tuple[RankLaunch, ...]
     defects: tuple[str, ...] = ()
+    template: RankLaunch | None = None
+    interface: str = ""
+    gpus: int = 1
+
+    def one_for_all(self) -> RankLaunch | None:
+        """The template, if it says what each rank runs; None if nodes differ in more than number and address."""
+        if self.template is None:
+            return None
+        head = self.ranks[0].address
+        same = all(filled(self.template, rank.rank, rank.address, head) == rank for rank in self.ranks)
+        return self.template if same else None
 
     @property
     def start_order(self) -> list[int]:
@@ -93,38 +111,9 @@ class LaunchPlan:
 def make_plan(context: Context) -> LaunchPlan:
     """The launch of a checked recipe on a checked cluster."""
     recipe, cluster = context.recipe, context.cluster
-    head = cluster.head
-    rendezvous = with_port(head.address, cluster.rendezvous_port)
-    ranks = []
-    for rank, node in enumerate(cluster.nodes):
-        values = {
-            "address": node.address,
-            "head": head.address,
-            "rank": str(rank),
-            "socket_interface": node.socket_interface,
-            "rdma_devices": ",".join(node.rdma_devices),
-        }
-        from_cluster = {
-            "SGLANG_HOST_IP": node.address,
-            "NCCL_SOCKET_IFNAME": node.socket_interface,
-            "GLOO_SOCKET_IFNAME": node.socket_interface,
-            "NCCL_IB_HCA": values["rdma_devices"],
-        }
-        env = {name: value for name, value in from_cluster.items() if name not in recipe.env}
-        env |= {name: fill(value, values) for name, value in recipe.env.items() if value is not None}
-        argv = [
-            *COMMAND,
-            *_argument("--model-path", cluster.model_path),
-            "--nnodes",
-            str(len(cluster.nodes)),
-            "--node-rank",
-            str(rank),
-            *_argument("--dist-init-addr", rendezvous),
-        ]
-        for name, value in recipe.flags.items():
-            argv += _flag_arguments(context.release.flag(name), name, value, values)
-        argv += [*_argument("--host", cluster.serve_host), "--port", str(cluster.serve_port)]
-        ranks.append(RankLaunch(rank, node.address, env, tuple(argv)))
+    head = cluster.head.address
+    ranks = [_rank(context, node, rank, node.address, str(rank), head) for rank, node in enumerate(cluster.nodes)]
+    template = _rank(context, cluster.head, 0, MARKS["address"], MARKS["rank"], MARKS["head"])
     return LaunchPlan(
         recipe=recipe.name,
         title=recipe.title,
@@ -134,7 +123,56 @@ def make_plan(context: Context) -> LaunchPlan:
         model_path=cluster.model_path,
         ranks=tuple(ranks),
         defects=tuple(recipe.defects),
+        template=template,
+        interface=cluster.head.socket_interface,
+        gpus=cluster.gpus_per_node,
     )
+
+
+def _rank(context: Context, node: Node, number: int, address: str, rank: str, head: str) -> RankLaunch:
+    recipe, cluster = context.recipe, context.cluster
+    # A mark stands for an address of the head's own kind, and one with colons needs brackets.
+    rendezvous = with_port(cluster.head.address, cluster.rendezvous_port).replace(cluster.head.address, head, 1)
+    values = {
+        "address": address,
+        "head": head,
+        "rank": rank,
+        "socket_interface": node.socket_interface,
+        "rdma_devices": ",".join(node.rdma_devices),
+    }
+    from_cluster = {
+        "SGLANG_HOST_IP": address,
+        "NCCL_SOCKET_IFNAME": node.socket_interface,
+        "GLOO_SOCKET_IFNAME": node.socket_interface,
+        "NCCL_IB_HCA": values["rdma_devices"],
+    }
+    env = {name: value for name, value in from_cluster.items() if name not in recipe.env}
+    env |= {name: fill(value, values) for name, value in recipe.env.items() if value is not None}
+    argv = [
+        *COMMAND,
+        *_argument("--model-path", cluster.model_path),
+        "--nnodes",
+        str(len(cluster.nodes)),
+        "--node-rank",
+        rank,
+        *_argument("--dist-init-addr", rendezvous),
+    ]
+    for name, value in recipe.flags.items():
+        argv += _flag_arguments(context.release.flag(name), name, value, values)
+    argv += [*_argument("--host", cluster.serve_host), "--port", str(cluster.serve_port)]
+    return RankLaunch(number, address, env, tuple(argv))
+
+
+def filled(template: RankLaunch, rank: int, address: str, head: str) -> RankLaunch:
+    """The launch of one rank, from the one whose values are marks."""
+
+    def fill_marks(text: str) -> str:
+        for name, value in {"address": address, "head": head, "rank": str(rank)}.items():
+            text = text.replace(MARKS[name], value)
+        return text
+
+    env = {name: fill_marks(value) for name, value in template.env.items()}
+    return RankLaunch(rank, address, env, tuple(fill_marks(word) for word in template.argv))
 
 
 def _flag_arguments(flag: Flag | None, name: str, value: FlagValue, values: Mapping[str, str]) -> Sequence[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from mimo_gb10.plan import COMMAND, LaunchPlan, RankLaunch
+from mimo_gb10.plan import COMMAND, MARKS, LaunchPlan, RankLaunch, filled
 from mimo_gb10.text.shell import is_shell_owned
 
 any_text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
@@ -50,3 +52,13 @@ def plans(draw: st.DrawFn, ranks: int = 2) -> LaunchPlan:
 
 
 _DEFECTS = st.sampled_from([(), ("one-defect",)])
+
+
+def with_template(plan: LaunchPlan) -> LaunchPlan:
+    """The plan with marks in the template, and each rank filled from it."""
+    given = plan.ranks[0]
+    marks = "".join(MARKS.values())
+    env = {**given.env, "V_ALL": f"a{marks}'b"}
+    template = RankLaunch(0, MARKS["address"], env, (*given.argv, f"--x={MARKS['head']}:1", MARKS["rank"]))
+    ranks = tuple(filled(template, rank, f"10.0.0.{rank + 1}", "10.0.0.1") for rank in range(2))
+    return replace(plan, ranks=ranks, template=template)

@@ -90,7 +90,7 @@ def prepare(plan: LaunchPlan, program: str = "docker") -> Mapping[str, str]:
     return {BUILD_SCRIPT: f'{head}set -euo pipefail\n\ncd -- "${{1:-.}}"\n{build} \\\n  .\n'}
 
 
-def run_options(plan: LaunchPlan, rank: RankLaunch) -> list[str]:
+def run_options(plan: LaunchPlan, rank: RankLaunch, name: str = "") -> list[str]:
     """Options of ``docker run`` for a rank: all that stands between ``run`` and the image."""
     mounts = [plan.model_path]
     if (config := config_file(rank)) is not None:
@@ -98,7 +98,7 @@ def run_options(plan: LaunchPlan, rank: RankLaunch) -> list[str]:
     return [
         "--rm",
         "--init",
-        f"--name={container_name(plan.recipe, rank.rank)}",
+        f"--name={name or container_name(plan.recipe, rank.rank)}",
         *CORE.options(),
         *(f"--mount={mount(path)}" for path in mounts),
         *(f"--env={name}={value}" for name, value in rank.env.items()),
