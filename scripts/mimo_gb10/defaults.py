@@ -15,6 +15,7 @@ TARGETS = {
     "quadlet": "a Podman Quadlet per node: systemd runs the recipe's image with podman",
     "slurm": "one sbatch script for all ranks, with docker, Pyxis or neither",
     "lws": "a LeaderWorkerSet and its Service, for Kubernetes",
+    "sparkrun": "a sparkrun recipe, with the patches as a mod",
 }
 """Every target with its one-line description; each is the module of that name in `mimo_gb10.targets`."""
 

@@ -38,7 +38,11 @@ def write_files(folder: Path, outputs: Mapping[str, Output]) -> None:
             missing.mkdir()
             made.append(missing)
         for name, output in outputs.items():
-            handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+            place = (folder / name).parent
+            for missing in reversed([path for path in (place, *place.parents) if not path.exists()]):
+                missing.mkdir()
+                made.append(missing)
+            handle, temporary = tempfile.mkstemp(dir=place, prefix=f".{(folder / name).name}.")
             waiting.append((Path(temporary), folder / name))
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
                 stream.write(output.text)

@@ -11,6 +11,7 @@ from typing import Any
 
 from mimo_gb10.cluster import Node
 from mimo_gb10.context import Context
+from mimo_gb10.model import Model
 from mimo_gb10.names import with_port
 from mimo_gb10.placeholders import fill
 from mimo_gb10.recipe import FlagValue
@@ -65,6 +66,7 @@ class LaunchPlan:
         template: The launch of any rank, with marks for its number, its address and the head's.
         interface: The head's network interface on the fabric.
         gpus: GPUs of one node.
+        model: The checkpoint.
     """
 
     recipe: str
@@ -78,6 +80,7 @@ class LaunchPlan:
     template: RankLaunch | None = None
     interface: str = ""
     gpus: int = 1
+    model: Model | None = None
 
     def one_for_all(self) -> RankLaunch | None:
         """The template, if it says what each rank runs; None if nodes differ in more than number and address."""
@@ -126,6 +129,7 @@ def make_plan(context: Context) -> LaunchPlan:
         template=template,
         interface=cluster.head.socket_interface,
         gpus=cluster.gpus_per_node,
+        model=context.model,
     )
 
 

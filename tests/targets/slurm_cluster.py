@@ -89,7 +89,7 @@ def running(folder: Path, nodes: int = 4) -> Iterator[Slurm]:
         "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket",
         f"--pid-file={folder}/munge.pid", f"--log-file={folder}/munge.log", f"--seed-file={folder}/munge.seed",
     ]  # fmt: skip
-    started = []
+    started: list[subprocess.Popen[bytes]] = []
     try:
         for command in (
             munge,

@@ -17,7 +17,7 @@ from mimo_gb10.defaults import DEFAULT_CLUSTER
 from mimo_gb10.launch import check
 from mimo_gb10.paths import RECIPES, names_in
 from mimo_gb10.plan import COMMAND, LaunchPlan, RankLaunch
-from mimo_gb10.targets import container, quadlet, systemd
+from mimo_gb10.targets import container, quadlet, systemd, unit
 from tests.support.hostile import plans, slow_process
 from tests.targets import units
 
@@ -109,7 +109,7 @@ def test_systemd_verifies_the_units(recipe: str, tmp_path: Path) -> None:
     (tmp_path / "docker.service").write_text("[Service]\nExecStart=/bin/true\n", encoding="utf-8")
     for rank in plan.ranks:
         text = systemd.render(plan, rank).replace(systemd.DOCKER, "/bin/true")
-        file = tmp_path / systemd.unit.unit_name(plan, rank)
+        file = tmp_path / unit.unit_name(plan, rank)
         file.write_text(text, encoding="utf-8")
         done = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", f"./{file.name}"],

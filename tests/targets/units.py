@@ -70,9 +70,9 @@ def loaded(text: str, folder: Path) -> list[list[str]]:
     text = re.sub(r"(?m)^(Requires|After|Wants|WantedBy)=.*\n", "", text)
     (units / "probe.service").write_text(text, encoding="utf-8", newline="\n")
     (units / "probe.target").write_text("[Unit]\nWants=probe.service\n", encoding="utf-8")
-    for path in (folder, *folder.parents):
-        if path.owner() == "root" and os.getuid() == 0 and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o055)
+    for above in (folder, *folder.parents):
+        if above.owner() == "root" and os.getuid() == 0 and above != Path("/"):
+            above.chmod(above.stat().st_mode | 0o055)
     command = [str(SYSTEMD), "--test", "--user", "--unit=probe.target", "--no-pager"]
     if os.getuid() == 0:
         command = ["setpriv", "--reuid=nobody", "--clear-groups", *command]

@@ -80,7 +80,7 @@ def _is_chosen(file: LaunchFile, rank: int | None) -> bool:
 
 def _print_files(files: Sequence[LaunchFile], out: TextIO) -> None:
     """What starts the ranks; scripts to prepare a node and the README are for a folder."""
-    shown = [file for file in files if file.name != README and not file.executable]
+    shown = [file for file in files if file.name != README and not file.executable and not file.is_copy]
     for position, file in enumerate(shown):
         name = f"# {file.name}\n" if len(shown) > 1 else ""
         out.write(("\n" if position else "") + name + file.text)
@@ -88,7 +88,10 @@ def _print_files(files: Sequence[LaunchFile], out: TextIO) -> None:
 
 def _write_files(files: Sequence[LaunchFile], folder: Path, out: TextIO) -> None:
     write_files(folder, {file.name: Output(file.text, executable=file.executable) for file in files})
-    out.write(f"wrote {', '.join(file.name for file in files)} to {folder}\n")
+    copies = sum(file.is_copy for file in files)
+    shown = ", ".join(file.name for file in files if not file.is_copy)
+    more = f" and {copies} files of this project" if copies else ""
+    out.write(f"wrote {shown}{more} to {folder}\n")
     out.write(f"what to run where: {folder / README}\n")
 
 

@@ -34,6 +34,8 @@ def make() -> Mapping[str, Output]:
                 order = start_order_text(plan, preparations(target, plan))
                 made[f"{folder}/{target}/start-order.txt"] = Output(order)
             for file in launch_files(target, plan):
+                if file.is_copy:
+                    continue
                 made[f"{folder}/{target}/{file.name}"] = Output(file.text, executable=file.executable)
     return made
 

@@ -152,7 +152,7 @@ def _files(target: str, plan: LaunchPlan) -> Iterable[str]:
         return
     files = launch_files(target, plan)
     for file in files:
-        if file.rank in (None, 0) and file.name not in (README, BUILD_SCRIPT):
+        if file.rank in (None, 0) and file.name not in (README, BUILD_SCRIPT) and not file.is_copy:
             yield f"`{file.name}`:\n\n{block(file.text, file.language)}"
     if any(file.rank not in (None, 0) for file in files):
         command = f"gen_launch.py {plan.recipe} --target {target} --out DIR"

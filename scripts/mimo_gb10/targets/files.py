@@ -22,6 +22,7 @@ class LaunchFile:
         language: What it is written in, as a page's code block names it.
         rank: The rank that it belongs to; None if it belongs to all.
         executable: Whether it is a script to run.
+        is_copy: Whether it is a file of this project as it is.
     """
 
     name: str
@@ -29,6 +30,7 @@ class LaunchFile:
     language: str
     rank: int | None = None
     executable: bool = False
+    is_copy: bool = False
 
 
 def heading(plan: LaunchPlan, rank: RankLaunch | None = None) -> str:

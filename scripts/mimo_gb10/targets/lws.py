@@ -160,7 +160,8 @@ def _readme(plan: LaunchPlan) -> LaunchFile:
     before = [
         "The cluster needs [LeaderWorkerSet](https://lws.sigs.k8s.io/), NVIDIA's device plugin and an RDMA device\n"
         "plugin; every node needs the checkpoint. Kubernetes sets no limit on locked memory: give containerd\n"
-        "`LimitMEMLOCK=infinity`. The pods are on the node's network, and `SGLANG_HOST_IP` is the node's own\naddress there, not the fabric's.\n"
+        "`LimitMEMLOCK=infinity`. The pods are on the node's network, and `SGLANG_HOST_IP` is the node's own\n"
+        "address there, not the fabric's.\n"
     ]
     if plan.defects:
         before.append(

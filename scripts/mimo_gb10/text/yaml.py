@@ -87,4 +87,4 @@ def _element(item: Any, indent: str) -> Iterator[str]:
 def _simple(item: Any) -> str:
     if isinstance(item, bool):
         return "true" if item else "false"
-    return str(item) if isinstance(item, int) else scalar(item)
+    return str(item) if isinstance(item, int | float) else scalar(item)
