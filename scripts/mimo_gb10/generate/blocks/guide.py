@@ -95,7 +95,7 @@ def step(slug: str) -> Step:
 
 
 def _path() -> str:
-    rows = [[_link(slug), *(step(slug).facts[key] for key in ("Time", "Risk"))] for slug in STEPS]
+    rows = [[_link(slug), step(slug).facts["Time"], step(slug).facts["Risk"].partition(";")[0]] for slug in STEPS]
     return table(["Step", "Time", "Risk"], rows)
 
 
@@ -159,6 +159,11 @@ def halves(cluster: Cluster, rank: int) -> list[Half]:
     return [Half(_interface_of(device), device, str(base + (position << 8))) for position, device in enumerate(devices)]
 
 
+def _unwrapped(text: str) -> str:
+    """A table whose names and addresses stay on one line: on a narrow screen it scrolls."""
+    return f'<div class="matrix" markdown>\n\n{text}\n</div>\n'
+
+
 def _shell(text: str) -> str:
     return f"```bash\n{text.rstrip()}\n```\n"
 
@@ -173,14 +178,14 @@ def _names() -> str:
         for half in (device, names.other_half(device) or ""):
             domain = "second" if "P2" in half else "first"
             rows.append([f"port {device[-1]}, {domain} half", code(_interface_of(half)), code(half)])
-    return table(["Where", "Network interface", "RDMA device"], rows)
+    return _unwrapped(table(["Where", "Network interface", "RDMA device"], rows))
 
 
 def _addresses() -> str:
     cluster = _cluster()
     first = halves(cluster, 0)
     rows = [[str(rank), *(code(half.address) for half in halves(cluster, rank))] for rank in range(len(cluster.nodes))]
-    return table(["Rank", *(code(half.interface) for half in first)], rows)
+    return _unwrapped(table(["Rank", *(code(half.interface) for half in first)], rows))
 
 
 def _netplan() -> str:
@@ -478,7 +483,7 @@ def _targets() -> str:
 def _containers() -> str:
     plan = _plan()
     rows = [[str(rank.rank), code(names.container_name(plan.recipe, rank.rank)), rank.address] for rank in plan.ranks]
-    return table(["Rank", "Container", "Node"], rows)
+    return _unwrapped(table(["Rank", "Container", "Node"], rows))
 
 
 def _service() -> str:
