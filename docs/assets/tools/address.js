@@ -14,7 +14,7 @@ export function canonicalIp(text) {
   if (zone !== undefined && !ZONE.test(zone)) return null;
   const parts = ipv4(host) ?? ipv6(host);
   if (parts === null) return null;
-  return `${parts.length}:${parts.join(".")}%`;
+  return `${parts.length}:${parts.join(".")}%${zone ?? ""}`;
 }
 
 /** Whether it is the address that means every interface. */
