@@ -427,12 +427,13 @@ def test_it_works_without_a_mouse(opened: tuple[Page, str]) -> None:
 def test_a_link_from_somewhere_else_is_no_trap(opened: tuple[Page, str]) -> None:
     page, url = opened
     page.goto("about:blank")
-    page.goto(
-        f"{url}#recipe=nothing&release=9&target=constructor&name=%3Cimg%20src%3Dx%3E&__proto__=1&nodes.0.address=%3Cb%3E"
-    )
+    page.goto(f"{url}#recipe=nothing&release=9&target=rm&name=%3Cimg%20src%3Dx%3E&__proto__=1&nodes.0.address=%3Cb%3E")
     page.wait_for_selector("form.builder__form")
     assert page.get_by_label("Recipe").input_value() == DEFAULT_RECIPE
-    assert page.get_by_label("Target").input_value() in TARGETS  # a name that every object has is no target
+    assert page.get_by_label("Target").input_value() in TARGETS
     assert page.get_by_label("Name", exact=True).input_value() == "<img src=x>"
     assert page.locator("img").count() == 0
     assert not page.locator(".builder__output").is_visible()
+    # A name that every object has is no target.
+    page.evaluate("location.hash = 'recipe=constructor&target=constructor'")
+    page.wait_for_selector('section[aria-label="rank0.sh"]')

@@ -199,7 +199,7 @@ def test_random_mixtures_of_their_lines(page: Any) -> None:
     chance = random.Random(20261101)
     lines = _lines()
     cases = []
-    for _ in range(800):
+    for _ in range(500):
         ranks = []
         for _ in range(chance.choice([1, 1, 2, 4])):
             some = [_mutated(chance.choice(lines), chance) for _ in range(chance.randrange(12))]
@@ -220,6 +220,28 @@ def test_a_line_that_never_ends(page: Any) -> None:
         only[place : place + len(text)] = text
         [answer] = agree(page, [[[bytes(only[at : at + 100_000]) for at in range(0, len(only), 100_000)]]])
         assert [item["id"] for item in answer["symptoms"]] == ["illegal-access"]
+
+
+def test_a_line_proves_once(page: Any) -> None:
+    """No symptom asks for a line twice; an expression may."""
+    from mimo_gb10.diagnose.expression import parse
+
+    form = {"all": ["child-failed", {"any": ["child-failed", "watchdog"]}]}
+    log = RankLog("0", "x", ())
+    Scanner(PATTERNS).scan(b"Received sigquit from a child process.", log)
+    proof = log.proof(parse(form), ended=True)
+    assert proof is not None
+    theirs = page.evaluate(
+        """async (form) => {
+          const js = await import("/assets/tools/diagnose.js");
+          const log = new js.RankLog("0", "x", []);
+          const data = await (await fetch("/assets/data/diagnose.json")).json();
+          new js.Scanner(data).scan("Received sigquit from a child process.", log);
+          return log.proof(form).map((hit) => hit.name);
+        }""",
+        form,
+    )
+    assert theirs == [hit.name for hit in proof] == ["child-failed"]
 
 
 def test_files_as_they_come(page: Any) -> None:

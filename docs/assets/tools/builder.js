@@ -146,7 +146,7 @@ class Builder {
     }
     if (!this.data.choices.some((choice) => choice.recipe === values.get("recipe"))) values.set("recipe", this.data.recipe);
     values.set("release", findChoice(this.data, values.get("recipe"), values.get("release")).release);
-    if (!(values.get("target") in this.data.targets)) values.set("target", Object.keys(this.data.targets)[0]);
+    if (!Object.hasOwn(this.data.targets, values.get("target") ?? "")) values.set("target", Object.keys(this.data.targets)[0]);
     return values;
   }
 
