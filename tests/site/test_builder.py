@@ -29,7 +29,7 @@ from tests.site import support
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("builder")]
+pytestmark = [pytest.mark.site, pytest.mark.xdist_group("tools")]
 
 CASES = Path(__file__).parents[1] / "cases"
 DATA = json.loads(builder.make()[f"{builder.FOLDER}/{builder.FILE}"].text)

@@ -26,7 +26,7 @@ from tests.site.support import CHROMIUM, FLAGS, serving
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
+pytestmark = [pytest.mark.site, pytest.mark.xdist_group("tools")]
 
 VERSIONS = known_releases()
 PAIRS = list(combinations(VERSIONS, 2))

@@ -24,7 +24,7 @@ from tests.site.support import CHROMIUM, FLAGS, serving
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
+pytestmark = [pytest.mark.site, pytest.mark.xdist_group("tools")]
 
 KNOWN = load_symptoms()
 PATTERNS = {name: line.pattern for name, line in KNOWN.lines.items()}

@@ -102,11 +102,13 @@ def test_the_command_wants_a_site(tmp_path: Path) -> None:
 
 
 @pytest.mark.site
+@pytest.mark.xdist_group("docs")
 def test_links_and_weights(built: Path) -> None:
     assert [f"{finding.location}: {finding.message}" for finding in check_site(built)] == []
 
 
 @pytest.mark.site
+@pytest.mark.xdist_group("docs")
 def test_it_builds_in_time(checkout: Path, record_property: pytest.RecordProperty) -> None:  # type: ignore[name-defined]
     begun = time.perf_counter()
     done = build(checkout, checkout / "site")
@@ -118,6 +120,7 @@ def test_it_builds_in_time(checkout: Path, record_property: pytest.RecordPropert
 
 
 @pytest.mark.site
+@pytest.mark.xdist_group("docs")
 def test_a_page_outside_the_navigation_fails_the_build(checkout: Path) -> None:
     (checkout / "docs" / "orphan.md").write_text("# Orphan\n", encoding="utf-8")
     done = build(checkout, checkout / "site")
@@ -126,6 +129,7 @@ def test_a_page_outside_the_navigation_fails_the_build(checkout: Path) -> None:
 
 
 @pytest.mark.site
+@pytest.mark.xdist_group("docs")
 @pytest.mark.parametrize("link", ["no-such-page.md", "index.md#no-such-anchor", "/absolute/"])
 def test_a_broken_link_fails_the_build(checkout: Path, link: str) -> None:
     page = checkout / "docs" / "index.md"
@@ -136,6 +140,7 @@ def test_a_broken_link_fails_the_build(checkout: Path, link: str) -> None:
 
 
 @pytest.mark.site
+@pytest.mark.xdist_group("docs")
 def test_properdocs_builds_the_same(checkout: Path, built: Path) -> None:
     pytest.importorskip("properdocs")
     done = build(checkout, checkout / "site", "properdocs")
@@ -146,6 +151,7 @@ def test_properdocs_builds_the_same(checkout: Path, built: Path) -> None:
 
 
 @pytest.mark.site
+@pytest.mark.xdist_group("docs")
 def test_zensical_builds_every_page(checkout: Path, built: Path) -> None:
     """It runs no hooks: what they add is missing, and nothing else (CONTRIBUTING lists it)."""
     pytest.importorskip("zensical")
