@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,9 +20,10 @@ from mimo_gb10.diagnose.symptoms import load_symptoms
 from mimo_gb10.diagnose.verdict import find
 from mimo_gb10.paths import DOCS
 from tests.diagnose.cases import EXPECTED, LOGS, all_cases
-from tests.site.support import CHROMIUM, FLAGS, serving
+from tests.site.support import serving
 
-sync_api = pytest.importorskip("playwright.sync_api")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = [pytest.mark.site, pytest.mark.xdist_group("tools")]
 
@@ -62,17 +63,14 @@ Blocks = Sequence[bytes]
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    with serving(DOCS) as address, sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        try:
-            opened = browser.new_page(base_url=address)
-            opened.set_default_timeout(60_000)
-            _serve_the_page(opened)
-            opened.goto("/tools/diagnose/")
-            yield opened
-        finally:
-            browser.close()
+def page(browser: Browser) -> Iterator[Any]:
+    with serving(DOCS) as address:
+        opened = browser.new_page(base_url=address)
+        opened.set_default_timeout(60_000)
+        _serve_the_page(opened)
+        opened.goto("/tools/diagnose/")
+        yield opened
+        opened.close()
 
 
 def _serve_the_page(page: Any) -> None:
