@@ -14,8 +14,8 @@ from mimo_gb10.generate.markdown import mark
 FOLDER = "docs/troubleshooting"
 
 _INTRO = f"""\
-A log with thousands of lines often has one cause. [Paste it into Diagnose](../tools/diagnose.md), which reads it in your
-browser and shows the symptoms in it, most causal first. In a terminal:
+A log with thousands of lines often has one cause. [Paste it into Diagnose](../tools/diagnose.md), which reads it in
+your browser and shows the symptoms in it, most causal first. In a terminal:
 
 ```bash
 docker logs {DEFAULT_RECIPE}-rank0 > rank0.log 2>&1
