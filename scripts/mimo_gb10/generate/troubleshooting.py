@@ -58,5 +58,5 @@ def _contents(known: Symptoms) -> str:
     for name, symptom in known.symptoms.items():
         if name in _STAGES:
             parts.append(f"\n**{_STAGES[name]}**\n\n")
-        parts.append(f"- [{symptom.title}](#{name})\n")
+        parts.append(f"* [{symptom.title}](#{name})\n")
     return "".join(parts)
