@@ -54,9 +54,9 @@ def _contents(known: Symptoms) -> str:
     """Every symptom as a link, by what a reader sees: two taps from the first page."""
     missing = _STAGES.keys() - known.symptoms.keys()
     assert not missing, missing
-    parts = []
+    parts = ["## By what you see\n"]
     for name, symptom in known.symptoms.items():
         if name in _STAGES:
-            parts.append(f"\n**{_STAGES[name]}**\n\n")
+            parts.append(f"\n### {_STAGES[name]}\n\n")
         parts.append(f"* [{symptom.title}](#{name})\n")
     return "".join(parts)
