@@ -19,6 +19,11 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts"))
 
 PATCH, TEMPORAL_PATCH, MERGE = 16, 2, 2
+AUDIO = {
+    "n_mels": 128, "avg_pooler": 2, "hybrid_attention": True, "swa_per_block": 2, "num_quantizers": 0,
+    "max_audio_seconds": 1800,
+}  # fmt: skip
+"""Causal windows and causal full attention in turn, as upstream 33198 reports of the published configuration."""
 SOME_MODEL = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 64,
     "num_attention_heads": 4, "num_key_value_heads": 4, "num_hidden_layers": 1, "vocab_size": 64,
@@ -48,7 +53,12 @@ def serve(backend, device):
     (folder / "config.json").write_text(json.dumps(SOME_MODEL), encoding="utf-8")
     with mock.patch.object(ServerArgs, "__post_init__", return_value=None):
         arguments = ServerArgs(model_path=str(folder), device=device, tp_size=1, mm_attention_backend=backend)
-    set_global_server_args_for_scheduler(arguments)
+    try:
+        from sglang.srt.runtime_context import SpawnRanks, publish
+    except ImportError:
+        set_global_server_args_for_scheduler(arguments)
+    else:  # newer releases tell a rank its place
+        publish(arguments, role="scheduler", ranks=SpawnRanks(world_rank=0, gpu_id=0, dp_rank=None))
     group = "nccl" if device == "cuda" else "gloo"
     distributed.init_distributed_environment(
         world_size=1, rank=0, local_rank=0, backend=group, distributed_init_method=f"file://{folder}/meeting"
@@ -119,15 +129,15 @@ def real_shapes():
         {
             "depth": vision["layers"], "hidden_size": vision["hidden_size"], "num_heads": vision["query_heads"],
             "num_key_value_heads": vision["kv_heads"], "intermediate_size": vision["intermediate_size"],
-            "qk_channels": vision["head_dim"], "out_hidden_size": facts["hidden_size"], "patch_size": PATCH,
+            "qk_channels": vision["head_dim"], "out_hidden_size": facts["text"]["hidden_size"], "patch_size": PATCH,
             "fullatt_block_indexes": sorted(full), "vit_window_attn_types": kinds,
             "visual_token_window_size": vision["window"], "use_sink": vision["sinks"],
         },
         {
             "d_model": audio["hidden_size"], "encoder_layers": audio["layers"],
-            "encoder_attention_heads": audio["heads"], "encoder_ffn_dim": audio["intermediate_size"], "encoder_causal": audio["causal"],
-            "encoder_attn_window_size": audio["window"], "n_mels": 128, "avg_pooler": 2, "encoder_skip_layer_id": 3,
-            "hybrid_attention": True, "swa_per_block": 2, "num_quantizers": 0, "max_audio_seconds": 1800,
+            "encoder_attention_heads": audio["heads"], "encoder_ffn_dim": audio["intermediate_size"],
+            "encoder_causal": audio["causal"], "encoder_attn_window_size": audio["window"], **AUDIO,
+            "encoder_skip_layer_id": 3,
         },
     )  # fmt: skip
 
@@ -149,15 +159,17 @@ def tiny_shapes():
         {
             "d_model": audio.tokenizer_size, "encoder_layers": audio.tokenizer_layers,
             "encoder_attention_heads": audio.tokenizer_heads, "encoder_ffn_dim": audio.tokenizer_intermediate_size,
-            "encoder_causal": True, "encoder_attn_window_size": list(audio.tokenizer_window), "n_mels": 128,
-            "avg_pooler": 2, "encoder_skip_layer_id": 1, "hybrid_attention": True, "swa_per_block": 2, "num_quantizers": 0,
-            "max_audio_seconds": 1800,
+            "encoder_causal": True, "encoder_attn_window_size": list(audio.tokenizer_window), **AUDIO,
+            "encoder_skip_layer_id": 1,
         },
     )  # fmt: skip
 
 
-def fill(module, seed):
-    """Random weights that keep activations near 1, and sinks that matter."""
+def fill(module, dtype, seed):
+    """Random weights that keep activations near 1, and sinks that matter.
+
+    They are values that bfloat16 holds, so that its rounding is all that differs between dtypes.
+    """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters():
         drawn = torch.randn(parameter.shape, generator=generator)
@@ -167,7 +179,8 @@ def fill(module, seed):
             drawn *= parameter[0].numel() ** -0.5
         else:
             drawn = drawn * 0.1 + ("norm" in name or "ln_q" in name) * name.endswith("weight")
-        parameter.data.copy_(drawn)
+        parameter.data = drawn.bfloat16().to(parameter.device, dtype)
+    return module.eval()
 
 
 def vision_tower(shape, dtype, device, seed=1):
@@ -176,9 +189,7 @@ def vision_tower(shape, dtype, device, seed=1):
 
     with torch.device(device):
         tower = mimo_vl.MiMoVisionTransformer(mimo_vl.MiMoVLVisionConfig(**shape))
-    fill(tower, seed)
-    # Values that bfloat16 holds, so that its own rounding is all that differs.
-    tower = tower.bfloat16().to(dtype).eval()
+    fill(tower, dtype, seed)
     tower.patch_embed.sync_proj_weight_linear_format()
     if "arange(max_grid_size" not in inspect.getsource(tower.rot_pos_emb):
         # These releases pin a transformers whose embedding takes a length and not positions.
@@ -279,8 +290,7 @@ def audio_encoder(shape, dtype, device, seed=1):
 
     with torch.device(device):
         encoder = mimo_audio.AudioEncoder(mimo_audio.MiMoAudioTokenizerConfig(**shape))
-    fill(encoder, seed)
-    return encoder.bfloat16().to(dtype).eval()
+    return fill(encoder, dtype, seed)
 
 
 def mels_for(lengths, seed=2):
