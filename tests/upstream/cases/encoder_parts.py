@@ -81,7 +81,7 @@ def attend(q, k, v, cu_seqlens, left=-1, right=-1, sinks=None):
     for begin, end in itertools.pairwise(cu_seqlens.tolist()):
         length = end - begin
         # So many queries at once, each with the keys that one of them can reach.
-        step = 512 if min(left, right) >= 0 else max(1, 2**25 // (q.shape[1] * max(1, length)))
+        step = 512 if min(left, right) >= 0 else max(1, 2**27 // (q.shape[1] * max(1, length)))
         for first in range(0, length, step):
             last = min(first + step, length)
             low = max(0, first - left) if left >= 0 else 0
@@ -103,6 +103,18 @@ def attend(q, k, v, cu_seqlens, left=-1, right=-1, sinks=None):
             weights = scores.softmax(-1)[..., : high - low]
             output[begin + first : begin + last] = (weights @ value).transpose(0, 1)
     return output
+
+
+class Exact(torch.nn.Module):
+    """In the place of an attention backend: attention by its definition, whatever else it is given."""
+
+    def __init__(self, left, right, sinks=None):
+        super().__init__()
+        self.left, self.right, self.sinks = left, right, None if sinks is None else sinks.detach()
+
+    def forward(self, q, k, v, cu_seqlens, **ignored):
+        """[tokens, heads, size], as every backend."""
+        return attend(q, k, v, cu_seqlens, self.left, self.right, self.sinks).to(q.dtype)
 
 
 def relative_error(found, expected):
@@ -269,19 +281,15 @@ def exact_vision(tower, shape, pixels, grid):
     return linear(x, "merger.mlp.2")
 
 
+def exact_attention(tower, shape):
+    """Put attention by its definition into SGLang's tower."""
+    for layer, block in enumerate(tower.blocks):
+        full = layer in shape["fullatt_block_indexes"]
+        window = -1 if full else shape["visual_token_window_size"]
+        block.attn.qkv_backend = Exact(window, window, None if full else block.attn.sinks)
+
+
 # --- the audio encoder
-
-
-class Exact(torch.nn.Module):
-    """In the place of an attention backend: attention by its definition, whatever else it is given."""
-
-    def __init__(self, left, right, sinks=None):
-        super().__init__()
-        self.left, self.right, self.sinks = left, right, None if sinks is None else sinks.detach()
-
-    def forward(self, q, k, v, cu_seqlens, **ignored):
-        """[tokens, heads, size], as every backend."""
-        return attend(q, k, v, cu_seqlens, self.left, self.right, self.sinks).to(q.dtype)
 
 
 def audio_encoder(shape, dtype, device, seed=1):

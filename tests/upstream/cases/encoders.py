@@ -79,10 +79,7 @@ def vision(name, dtype):
     tower = parts.vision_tower(shape, dtype, "cpu")
     result = {"rows": len(expected), "error": parts.relative_error(tower(pixels, torch.tensor(GRID)), expected)}
     if dtype == torch.bfloat16:
-        for layer, block in enumerate(tower.blocks):
-            full = layer in shape["fullatt_block_indexes"]
-            window = -1 if full else shape["visual_token_window_size"]
-            block.attn.qkv_backend = parts.Exact(window, window, None if full else block.attn.sinks)
+        parts.exact_attention(tower, shape)
         result["rounding"] = parts.relative_error(tower(pixels, torch.tensor(GRID)), expected)
     return result
 
