@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, TARGETS
+from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, SCRIPT_TARGETS
 from mimo_gb10.defects import load_defects
 from mimo_gb10.evidence import level
 from mimo_gb10.findings import Severity
@@ -49,7 +49,7 @@ def test_recipes_have_no_error_and_a_reason_for_each_choice(recipe: str, cluster
 def test_defaults_exist() -> None:
     assert DEFAULT_RECIPE in names_in(RECIPES)
     assert DEFAULT_CLUSTER in names_in(CLUSTERS)
-    assert all(callable(renderer(target)) for target in TARGETS)
+    assert all(callable(renderer(target)) for target in SCRIPT_TARGETS)
 
 
 def test_only_proven_recipes_are_the_default() -> None:

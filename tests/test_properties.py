@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mimo_gb10.cluster import load_cluster
@@ -17,23 +17,8 @@ from mimo_gb10.plan import COMMAND, LaunchPlan, RankLaunch, make_plan
 from mimo_gb10.recipe import load_recipe
 from mimo_gb10.targets import bash, docker
 from mimo_gb10.text.document import parse_document
-from mimo_gb10.text.shell import is_shell_owned
+from tests.support.hostile import slow_process, value, variable
 from tests.support.run import Seen, make_stubs, run_script
-
-any_text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
-hostile = st.sampled_from(
-    [
-        "$(touch pwned)", "`id`", "; rm x", "a' b", 'a" b', "\\", "\\\n", "a\nexport B=1", "!!", "~", "*", "{1..3}",
-        "${HOME}", "-n", "--", "", " ", "#x", "&&", "a=b", "\t", "é\u202e", "%s", "\x1b[31m", "'\\''",
-    ]
-)  # fmt: skip
-value = any_text | hostile
-variable = st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_]{0,12}\Z").filter(
-    lambda name: not is_shell_owned(name) and not name.startswith(("PATH", "STUB_OUT", "LC_", "LD_"))
-)
-slow_process = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
 
 
 @pytest.fixture(scope="module")

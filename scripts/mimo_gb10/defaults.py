@@ -10,5 +10,11 @@ DEFAULT_CLUSTER = "example-4x-gb10"
 TARGETS = {
     "bash": "a script that runs SGLang in the current environment",
     "docker": "a script that runs the recipe's image with docker",
+    "compose": "a Compose file per node, for docker compose",
+    "systemd": "a systemd unit per node that runs the recipe's image with docker",
+    "quadlet": "a Podman Quadlet per node: systemd runs the recipe's image with podman",
 }
 """Every target with its one-line description; each is the module of that name in `mimo_gb10.targets`."""
+
+SCRIPT_TARGETS = ("bash", "docker")
+"""Those that write one script per rank, to start by hand in the order that ``start-order.txt`` gives."""

@@ -34,6 +34,16 @@ class RankLaunch:
     env: Mapping[str, str]
     argv: tuple[str, ...]
 
+    def option(self, name: str) -> str | None:
+        """The value of an option as argparse would read it: the last one given; None if there is none."""
+        found = None
+        for position, word in enumerate(self.argv):
+            if word == name and position + 1 < len(self.argv):
+                found = self.argv[position + 1]
+            elif word.startswith(f"{name}="):
+                found = word.removeprefix(f"{name}=")
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchPlan:

@@ -14,7 +14,7 @@ from mimo_gb10.cluster import Cluster, load_cluster
 from mimo_gb10.commands.gen_launch import start_order_text
 from mimo_gb10.compare import moved_recipe
 from mimo_gb10.config_text import recipe_text
-from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, TARGETS
+from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, SCRIPT_TARGETS
 from mimo_gb10.findings import Refused
 from mimo_gb10.generate import builder
 from mimo_gb10.launch import Checked, check, check_documents, find_document
@@ -118,7 +118,7 @@ def compare(cases: Sequence[Case], answers: Sequence[Mapping[str, Any]]) -> int:
 # --- the same as Python
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", SCRIPT_TARGETS)
 @pytest.mark.parametrize("name", names_in(RECIPES))
 def test_fixtures_of_every_recipe_and_target(page: Page, name: str, target: str) -> None:
     documents = [find_document(cluster, CLUSTERS, "cluster").value for cluster in names_in(CLUSTERS)]
@@ -214,7 +214,7 @@ def random_case(rng: random.Random, wrong: float) -> Case:
     }
     if rng.random() < 0.3:
         cluster["gpus_per_node"] = one([1, 2, 8], [0, -1, "two"])
-    return recipe, release, rng.choice(list(TARGETS)), cluster
+    return recipe, release, rng.choice(list(SCRIPT_TARGETS)), cluster
 
 
 @pytest.mark.parametrize("wrong", [0.0, 0.03, 0.3])
@@ -229,7 +229,7 @@ def test_random_clusters(page: Page, wrong: float) -> None:
 def test_random_recipes_and_targets_are_all_met() -> None:
     rng = random.Random("builder 0.0")
     met = {random_case(rng, 0.0)[:3] for _ in range(700)}
-    assert met == {(*choice, target) for choice in CHOICES for target in TARGETS}
+    assert met == {(*choice, target) for choice in CHOICES for target in SCRIPT_TARGETS}
 
 
 @pytest.mark.parametrize("where", ["address", "serve.host"])
@@ -338,7 +338,7 @@ def shown(page: Page, name: str) -> str:
 def test_the_form_makes_the_commands(opened: tuple[Page, str]) -> None:
     page, url = opened
     plan = check(DEFAULT_RECIPE, DEFAULT_CLUSTER).plan()
-    assert shown(page, "rank0.sh") == files(plan, next(iter(TARGETS)))["rank0.sh"]
+    assert shown(page, "rank0.sh") == files(plan, next(iter(SCRIPT_TARGETS)))["rank0.sh"]
 
     page.get_by_label("Target").select_option("docker")
     page.get_by_label("Name", exact=True).fill("lab-4x")
@@ -367,7 +367,7 @@ def test_the_form_makes_the_commands(opened: tuple[Page, str]) -> None:
     assert shown(page, "rank0.sh") == wanted["rank0.sh"]
     page.get_by_role("button", name="Back to the example").click()
     assert page.url == url
-    assert shown(page, "rank0.sh") == files(plan, next(iter(TARGETS)))["rank0.sh"]
+    assert shown(page, "rank0.sh") == files(plan, next(iter(SCRIPT_TARGETS)))["rank0.sh"]
 
 
 def test_copy_and_download(opened: tuple[Page, str]) -> None:
@@ -430,7 +430,7 @@ def test_a_link_from_somewhere_else_is_no_trap(opened: tuple[Page, str]) -> None
     page.goto(f"{url}#recipe=nothing&release=9&target=rm&name=%3Cimg%20src%3Dx%3E&__proto__=1&nodes.0.address=%3Cb%3E")
     page.wait_for_selector("form.builder__form")
     assert page.get_by_label("Recipe").input_value() == DEFAULT_RECIPE
-    assert page.get_by_label("Target").input_value() in TARGETS
+    assert page.get_by_label("Target").input_value() in SCRIPT_TARGETS
     assert page.get_by_label("Name", exact=True).input_value() == "<img src=x>"
     assert page.locator("img").count() == 0
     assert not page.locator(".builder__output").is_visible()

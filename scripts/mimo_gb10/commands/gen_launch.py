@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mimo_gb10 import cli
-from mimo_gb10.defaults import TARGETS
+from mimo_gb10.defaults import SCRIPT_TARGETS, TARGETS
 from mimo_gb10.files import Output, write_files
 from mimo_gb10.findings import Location, Refused, error
 from mimo_gb10.launch import Checked, check, list_configs
 from mimo_gb10.plan import LaunchPlan, RankLaunch
 from mimo_gb10.report import Paint, summary
-from mimo_gb10.targets import file_name, preparations, renderer
+from mimo_gb10.targets import file_name, launch_files, preparations, refusals, renderer
+from mimo_gb10.targets.files import README, LaunchFile
 
 
 def gen_launch(options: argparse.Namespace, out: TextIO) -> int:
@@ -51,12 +52,17 @@ def _gen_launch(options: argparse.Namespace, out: TextIO) -> int:
             width = min(shutil.get_terminal_size().columns, 110) if out.isatty() else 110
             out.write(explain_text(choices, width, Paint.for_stream(out, no_color=options.no_color)))
         return cli.OK
+    if refused := refusals(options.target, plan):
+        raise Refused(refused)
     ranks = _chosen_ranks(plan, options.rank)
     if options.json:
         wanted = {rank.rank for rank in ranks}
         shown = plan.as_dict()
         shown["ranks"] = [entry for entry in shown["ranks"] if entry["rank"] in wanted]
         cli.print_json(shown, out)
+    elif options.target not in SCRIPT_TARGETS:
+        chosen = [file for file in launch_files(options.target, plan) if _is_chosen(file, options.rank)]
+        _write_files(chosen, options.out, out) if options.out is not None else _print_files(chosen, out)
     elif options.out is not None:
         _write(plan, ranks, options.target, options.out, out)
     else:
@@ -66,6 +72,24 @@ def _gen_launch(options: argparse.Namespace, out: TextIO) -> int:
 
 def _chosen_ranks(plan: LaunchPlan, rank: int | None) -> Sequence[RankLaunch]:
     return plan.ranks if rank is None else [plan.ranks[rank]]
+
+
+def _is_chosen(file: LaunchFile, rank: int | None) -> bool:
+    return rank is None or file.rank in (None, rank)
+
+
+def _print_files(files: Sequence[LaunchFile], out: TextIO) -> None:
+    """What starts the ranks; scripts to prepare a node and the README are for a folder."""
+    shown = [file for file in files if file.name != README and not file.executable]
+    for position, file in enumerate(shown):
+        name = f"# {file.name}\n" if len(shown) > 1 else ""
+        out.write(("\n" if position else "") + name + file.text)
+
+
+def _write_files(files: Sequence[LaunchFile], folder: Path, out: TextIO) -> None:
+    write_files(folder, {file.name: Output(file.text, executable=file.executable) for file in files})
+    out.write(f"wrote {', '.join(file.name for file in files)} to {folder}\n")
+    out.write(f"what to run where: {folder / README}\n")
 
 
 def _refuse_unknown_rank(count: int, rank: int | None) -> None:

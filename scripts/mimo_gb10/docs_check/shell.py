@@ -148,11 +148,10 @@ def target_files() -> set[str]:
     """Names of all files that ``gen_launch.py --out`` writes for the default recipe, by any target."""
     from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, TARGETS
     from mimo_gb10.launch import check
-    from mimo_gb10.targets import file_name, preparations
+    from mimo_gb10.targets import launch_files
 
     plan = check(DEFAULT_RECIPE, DEFAULT_CLUSTER).plan()
-    names = {file_name(rank) for rank in plan.ranks}
-    return names | {Path(name).name for target in TARGETS for name in preparations(target, plan)}
+    return {Path(file.name).name for target in TARGETS for file in launch_files(target, plan)}
 
 
 def _finding(text: Text, place: Location, code: str, message: str, remedy: str) -> Finding:

@@ -17,7 +17,7 @@ from mimo_gb10.cluster import Cluster, Node, load_cluster
 from mimo_gb10.commands.gen_launch import start_order_text
 from mimo_gb10.compare import moved_recipe
 from mimo_gb10.context import Context
-from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, TARGETS
+from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, SCRIPT_TARGETS, TARGETS
 from mimo_gb10.files import Output
 from mimo_gb10.findings import Finding, Severity, has_errors
 from mimo_gb10.flag_checks import check_cluster_text
@@ -344,7 +344,7 @@ def make() -> Mapping[str, Output]:
                 name: [numbers.setdefault(_compact(line), len(numbers)) for line in lines]
                 for name, lines in files_of(choice, target).items()
             }
-            for target in TARGETS
+            for target in SCRIPT_TARGETS
         }
         offered.append({**_about(choice), **limits(choice), "targets": targets})
     default = next(choice.context for choice in found if choice.own and choice.recipe.name == DEFAULT_RECIPE)
@@ -352,7 +352,7 @@ def make() -> Mapping[str, Output]:
     data = {
         "schema": str((SCHEMAS / "cluster.schema.json").relative_to(ROOT)),
         "recipe": DEFAULT_RECIPE,
-        "targets": TARGETS,
+        "targets": {target: TARGETS[target] for target in SCRIPT_TARGETS},
         "example": example,
         "fields": fields(),
         "helps": helps(default),

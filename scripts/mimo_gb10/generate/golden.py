@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 
 from mimo_gb10.commands.gen_launch import start_order_text
-from mimo_gb10.defaults import DEFAULT_CLUSTER, TARGETS
+from mimo_gb10.defaults import DEFAULT_CLUSTER, SCRIPT_TARGETS, TARGETS
 from mimo_gb10.files import Output
 from mimo_gb10.findings import Finding
 from mimo_gb10.launch import check
 from mimo_gb10.paths import RECIPES, names_in
 from mimo_gb10.report import Paint, findings_text
-from mimo_gb10.targets import file_name, preparations, renderer
+from mimo_gb10.targets import launch_files, preparations, refusals
 
 FOLDER = "tests/golden"
 
@@ -27,13 +27,14 @@ def make() -> Mapping[str, Output]:
         made[f"{folder}/findings.txt"] = Output(_findings(checked.findings))
         made[f"{folder}/plan.json"] = Output(json.dumps(plan.as_dict(), indent=2) + "\n")
         for target in TARGETS:
-            render = renderer(target)
-            prepared = preparations(target, plan)
-            made[f"{folder}/{target}/start-order.txt"] = Output(start_order_text(plan, prepared))
-            for script, text in prepared.items():
-                made[f"{folder}/{target}/{script}"] = Output(text, executable=True)
-            for rank in plan.ranks:
-                made[f"{folder}/{target}/{file_name(rank)}"] = Output(render(plan, rank), executable=True)
+            if refused := refusals(target, plan):
+                made[f"{folder}/{target}/findings.txt"] = Output(_findings(tuple(refused)))
+                continue
+            if target in SCRIPT_TARGETS:
+                order = start_order_text(plan, preparations(target, plan))
+                made[f"{folder}/{target}/start-order.txt"] = Output(order)
+            for file in launch_files(target, plan):
+                made[f"{folder}/{target}/{file.name}"] = Output(file.text, executable=file.executable)
     return made
 
 

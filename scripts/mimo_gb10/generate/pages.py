@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from mimo_gb10.context import Context
-from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, TARGETS
+from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, SCRIPT_TARGETS, TARGETS
 from mimo_gb10.evidence import level, proofs, rehearsals
 from mimo_gb10.explain import Choice, explain
 from mimo_gb10.files import Output
@@ -17,7 +17,9 @@ from mimo_gb10.generate.prose import block
 from mimo_gb10.launch import check
 from mimo_gb10.paths import RECIPES, ROOT, names_in
 from mimo_gb10.plan import LaunchPlan
-from mimo_gb10.targets import preparations, renderer
+from mimo_gb10.targets import launch_files, preparations, refusals, renderer
+from mimo_gb10.targets.container import BUILD_SCRIPT
+from mimo_gb10.targets.files import README
 
 FOLDER = "docs/recipes"
 
@@ -126,13 +128,35 @@ def _findings(findings: Sequence[Finding]) -> str:
 def _commands(plan: LaunchPlan) -> Iterable[str]:
     """A tab for each target, with the commands of every rank in it."""
     for target, what in TARGETS.items():
-        render = renderer(target)
         parts = [f"{what[0].upper()}{what[1:]}.\n"]
+        if target not in SCRIPT_TARGETS:
+            parts += _files(target, plan)
+            yield _tab(target, parts)
+            continue
+        render = renderer(target)
         for script, text in preparations(target, plan).items():
             parts.append(f"`{script}`, once on every node, in a checkout of this repository:\n\n{block(text, 'bash')}")
         for rank in plan.ranks:
             parts.append(f"Rank {rank.rank}, on {rank.address}:\n\n{block(render(plan, rank), 'bash')}")
-        yield f'=== "{target}"\n\n{textwrap.indent(chr(10).join(parts), "    ")}'
+        yield _tab(target, parts)
+
+
+def _tab(target: str, parts: Iterable[str]) -> str:
+    return f'=== "{target}"\n\n{textwrap.indent(chr(10).join(parts), "    ")}'
+
+
+def _files(target: str, plan: LaunchPlan) -> Iterable[str]:
+    """The head's files, and those of the launch as a whole; the other nodes' differ in their rank and addresses."""
+    if refused := refusals(target, plan):
+        yield _findings(refused)
+        return
+    files = launch_files(target, plan)
+    for file in files:
+        if file.rank in (None, 0) and file.name not in (README, BUILD_SCRIPT):
+            yield f"`{file.name}`:\n\n{block(file.text, file.language)}"
+    if any(file.rank not in (None, 0) for file in files):
+        command = f"gen_launch.py {plan.recipe} --target {target} --out DIR"
+        yield f"`{command}` writes those of all ranks, and what to run where.\n"
 
 
 def _choices(choices: Sequence[Choice]) -> str:

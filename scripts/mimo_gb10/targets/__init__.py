@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import cast
 
-from mimo_gb10.defaults import TARGETS
+from mimo_gb10.defaults import SCRIPT_TARGETS, TARGETS
+from mimo_gb10.findings import Finding
 from mimo_gb10.plan import LaunchPlan, RankLaunch
+from mimo_gb10.targets.files import LaunchFile
 
 Render = Callable[[LaunchPlan, RankLaunch], str]
 Prepare = Callable[[LaunchPlan], Mapping[str, str]]
+Files = Callable[[LaunchPlan], Sequence[LaunchFile]]
+Refuse = Callable[[LaunchPlan], Sequence[Finding]]
+
+
+def launch_files(target: str, plan: LaunchPlan) -> Sequence[LaunchFile]:
+    """Everything that a target writes, in the order in which to read it.
+
+    Raises:
+        KeyError: If there is no such target.
+    """
+    if target not in SCRIPT_TARGETS:
+        return cast(Files, _module(target).files)(plan)
+    scripts = [LaunchFile(name, text, "bash", executable=True) for name, text in preparations(target, plan).items()]
+    render = renderer(target)
+    ranks = [LaunchFile(file_name(rank), render(plan, rank), "bash", rank.rank, executable=True) for rank in plan.ranks]
+    return (*scripts, *ranks)
+
+
+def refusals(target: str, plan: LaunchPlan) -> Sequence[Finding]:
+    """What of a plan the target cannot express; most can express all.
+
+    Raises:
+        KeyError: If there is no such target.
+    """
+    refuse = cast("Refuse | None", getattr(_module(target), "refuse", None))
+    return refuse(plan) if refuse is not None else ()
 
 
 def renderer(target: str) -> Render:
-    """The function that renders one rank for a target.
+    """The function that renders one rank for a target that writes a script per rank.
 
     Raises:
         KeyError: If there is no such target.

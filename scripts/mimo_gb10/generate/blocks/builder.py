@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, TARGETS
+from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, SCRIPT_TARGETS, TARGETS
 from mimo_gb10.launch import check
 from mimo_gb10.targets import file_name, preparations, renderer
 
@@ -17,12 +17,12 @@ def example() -> str:
 
 def _targets() -> Iterator[str]:
     plan = check(DEFAULT_RECIPE, DEFAULT_CLUSTER).plan()
-    for target, what in TARGETS.items():
+    for target in SCRIPT_TARGETS:
         render = renderer(target)
         scripts = {**preparations(target, plan), **{file_name(rank): render(plan, rank) for rank in plan.ranks}}
         body = "\n".join(f"`{name}`:\n\n```bash\n{text}```\n" for name, text in scripts.items())
         indented = "".join(f"    {line}\n" if line else "\n" for line in body.splitlines())
-        yield f'??? example "{target}: {what}"\n\n{indented}'
+        yield f'??? example "{target}: {TARGETS[target]}"\n\n{indented}'
 
 
 BLOCKS: Mapping[str, Callable[[], str]] = {"builder-example": example}

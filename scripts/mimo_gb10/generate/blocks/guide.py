@@ -37,7 +37,8 @@ from mimo_gb10.rules.pins import FIRST_GOOD_NCCL
 from mimo_gb10.smoke.catalog import ALL_CHECKS as SMOKE_CHECKS
 from mimo_gb10.smoke.catalog import AREAS
 from mimo_gb10.spans import runs, span
-from mimo_gb10.targets import docker
+from mimo_gb10.targets import docker, launch_files
+from mimo_gb10.targets.files import README
 from mimo_gb10.text.shell import command_lines, quote
 
 FOLDER = DOCS / "guide"
@@ -487,11 +488,11 @@ def _containers() -> str:
 
 
 def _service() -> str:
-    return _shell(
-        'loginctl enable-linger "$USER"\n'
-        'systemd-run --user --collect --unit=mimo-rank1 "$PWD/launch/rank1.sh"\n'
-        "journalctl --user --unit=mimo-rank1 --follow"
-    )
+    """The start of every unit, in order, as the target's own README gives it."""
+    readme = next(file.text for file in launch_files("systemd", _plan()) if file.name == README)
+    start = readme.partition("## Start\n\n")[2].partition("\n\n## ")[0]
+    assert start.startswith("```bash\n"), start
+    return start
 
 
 def _smoke() -> str:
