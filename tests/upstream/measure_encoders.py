@@ -5,7 +5,8 @@
 
 A site is a folder with an SGLang, as scripts/unpack_rehearsal.py leaves it. It is not changed: the patched tree is a
 copy of its ``sglang/``. The error of an encoder is that of its final embeddings against float64, relative. A receipt
-that is to be kept goes to docs/evidence/encoder-masks.json. Needs Python 3.11 and what the sites hold.
+that is to be kept goes to docs/evidence/encoder-masks.json. What a receipt holds already is not run again, so a run
+that was cut short goes on where it was. Needs Python 3.11 and what the sites hold.
 """
 
 from __future__ import annotations
@@ -128,7 +129,10 @@ def main(arguments: Sequence[str]) -> int:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": {}, "patched_files": {}, "rounding": {}, "rows": [], "ratios": [], "missing": [],
     }  # fmt: skip
+    if options.out.exists():
+        receipt = json.loads(options.out.read_text(encoding="utf-8"))
     more = ["--tiny"] if options.tiny else []
+    done = {(row["release"], row["tree"], row["backend"]) for row in [*receipt["rows"], *receipt["missing"]]}
     with tempfile.TemporaryDirectory() as folder:
         for release, site in sites.items():
             work = Path(folder) / release
@@ -140,6 +144,8 @@ def main(arguments: Sequence[str]) -> int:
                 if digests(site).get(name) != digest
             }  # fmt: skip
             for tree, backend, words in RUNS:
+                if (release, tree, backend) in done:
+                    continue
                 print(f"{release}, {tree}, {backend}", file=sys.stderr, flush=True)
                 found = measure(site, trees[tree], backend, work / "expected", [*words, *more], options.runs)
                 about = {"release": release, "tree": tree, "backend": backend}

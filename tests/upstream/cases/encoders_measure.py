@@ -124,7 +124,7 @@ def roundings(vision, audio, device, folder):
     kept = expected(folder, "image 224x224", lambda: parts.exact_vision(tower, vision, pixels, grid))
     found = {"vision": parts.relative_error(tower(pixels, torch.tensor(grid)).cpu(), kept)}
     if audio is not None:
-        name, lengths = next(iter(audio[1].items()))
+        name, lengths = audio[1]
         mels, sizes = (x.to(device) for x in parts.mels_for(lengths))
         kept = expected(folder, name, lambda: parts.exact_audio(audio[0], torch.float64, device, mels, sizes))
         rounded = parts.exact_audio(audio[0], torch.bfloat16, device, mels, sizes)
@@ -140,6 +140,7 @@ def main():
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--rounding", action="store_true", help="say also what bfloat16's own rounding comes to")
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--only", nargs="*", help="beginnings of the inputs' names")
     options = parser.parse_args()
     if options.tree:
         sys.path.insert(0, str(options.tree.absolute()))
@@ -152,6 +153,11 @@ def main():
     parts.serve(options.backend, device)
     vision, audio = parts.tiny_shapes() if options.tiny else parts.real_shapes()
     looked, heard = (TINY_PICTURES, TINY_SOUNDS) if options.tiny else (PICTURES, SOUNDS)
+    if options.only:
+        looked, heard = (
+            {name: value for name, value in inputs.items() if name.startswith(tuple(options.only))}
+            for inputs in (looked, heard)
+        )
     clock, rows, missing = Clock(device, options.runs), [], []
     # Up to 0.5.15 the audio encoder does not attend through VisionAttention.
     from sglang.srt.models import mimo_audio
@@ -168,7 +174,9 @@ def main():
             except Exception as error:
                 missing.append({"encoder": what, "why": f"{type(error).__name__}: {error}"[:300]})
         if options.rounding:
-            result["rounding"] = roundings(vision, (audio, heard) if has_audio else None, device, options.expected)
+            result["rounding"] = roundings(
+                vision, (audio, next(iter(heard.items()))) if has_audio and heard else None, device, options.expected
+            )
     if device == "cuda":
         major, minor = torch.cuda.get_device_capability()
         result["gpu"] = {"name": torch.cuda.get_device_name(), "capability": f"{major}.{minor}"}
