@@ -24,11 +24,15 @@ mutate: $(VENV)/.dev .upstream/.ready  ## break the patches piece by piece, fail
 
 check: lint types  ## lint, types, generated files, site
 	$(BIN)/python scripts/generate.py --check
+	$(BIN)/python scripts/check_docs.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python scripts/check_docs.py --site site
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check scripts tests
 	$(BIN)/ruff check scripts tests
+	$(BIN)/typos README.md CONTRIBUTING.md CHANGELOG.md mkdocs.yml docs scripts configs patches
+	$(BIN)/rumdl check --quiet --no-cache README.md CONTRIBUTING.md CHANGELOG.md docs
 
 types: $(VENV)/.dev
 	$(BIN)/mypy

@@ -30,8 +30,8 @@ INVALID = CASES / "invalid"
 
 # What only other commands use: wheels, sources and command lines are no configs.
 OTHER_PARTS = (
-    "claims.py", "evidence.py", "receipt.py", "command", "diagnose", "extract", "generate", "memory", "preflight",
-    "rehearsal", "smoke",
+    "claims.py", "evidence.py", "receipt.py", "command", "diagnose", "docs_check", "extract", "generate", "memory",
+    "preflight", "rehearsal", "smoke",
 )  # fmt: skip
 
 

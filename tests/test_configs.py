@@ -100,4 +100,6 @@ def test_defects_are_in_the_order_of_the_design() -> None:
         "video-pin-memory",
         "video-batch-tensor",
         "mtp-triton-window",
+        "vision-sinks-window",
+        "audio-causal-window",
     ]

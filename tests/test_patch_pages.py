@@ -129,7 +129,11 @@ def test_the_site_has_the_patch_files_themselves(tmp_path: Path) -> None:
     for verdict in load_verdicts().values():
         for patch in verdict.patches:
             assert paths.pop(f"patches/{patch.file}") == str(PATCHES / patch.file)
-    assert not paths
+    # The rest: what else is published under its own path, and no further patch.
+    assert "patches/index.json" in paths
+    assert {path.partition("/")[0] for path in paths} == {"patches", "configs"}
+    assert not [path for path in paths if path.endswith(".patch")]
+    assert paths["configs/schema/cluster.schema.json"] == str(ROOT / "configs/schema/cluster.schema.json")
 
 
 def test_prose_of_the_defects_is_shown_as_it_is_written() -> None:

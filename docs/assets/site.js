@@ -1,7 +1,7 @@
-// A wide table scrolls within a wrapper that Material makes after the page has loaded. Readers who have no pointer
-// reach it by the tab key.
+// Wide tables and rows of tabs scroll within wrappers that Material makes after the page has loaded. Readers who have
+// no pointer reach them by the tab key.
 const reachable = () => {
-  for (const wrapper of document.querySelectorAll(".md-typeset__scrollwrap:not([tabindex])")) {
+  for (const wrapper of document.querySelectorAll(".md-typeset__scrollwrap:not([tabindex]), .tabbed-labels:not([tabindex])")) {
     wrapper.tabIndex = 0;
   }
 };

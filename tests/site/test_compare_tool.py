@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,11 +22,12 @@ from mimo_gb10.paths import DOCS, ROOT
 from mimo_gb10.release import known_releases, load_release
 from mimo_gb10.report import Paint
 from mimo_gb10.rules import ALL_RULES
-from tests.site.support import CHROMIUM, FLAGS, serving
+from tests.site.support import serving
 
-sync_api = pytest.importorskip("playwright.sync_api")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
+pytestmark = [pytest.mark.site, pytest.mark.xdist_group("tools")]
 
 VERSIONS = known_releases()
 PAIRS = list(combinations(VERSIONS, 2))
@@ -48,18 +49,15 @@ async (query) => {
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    with serving(DOCS) as address, sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        try:
-            context = browser.new_context(base_url=address, permissions=["clipboard-read", "clipboard-write"])
-            opened = context.new_page()
-            opened.set_default_timeout(20_000)
-            _serve_the_page(opened)
-            opened.goto("/tools/compare/")
-            yield opened
-        finally:
-            browser.close()
+def page(browser: Browser) -> Iterator[Any]:
+    with serving(DOCS) as address:
+        context = browser.new_context(base_url=address, permissions=["clipboard-read", "clipboard-write"])
+        opened = context.new_page()
+        opened.set_default_timeout(20_000)
+        _serve_the_page(opened)
+        opened.goto("/tools/compare/")
+        yield opened
+        context.close()
 
 
 def _serve_the_page(page: Any) -> None:

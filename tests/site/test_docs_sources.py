@@ -107,7 +107,7 @@ def test_a_block_without_an_end() -> None:
     "block",
     [
         "bash\nexport A=1\nA=2 python scripts/gen_launch.py gb10x4-omni --rank 0 > out.sh 2>&1\n",
-        "bash\nping -M do -c 1 node\nwait_for() { curl -s \"$1\"; }\nwait_for http://HEAD:30000\n",
+        'bash\nping -M do -c 1 node\nwait_for() { curl -s "$1"; }\nwait_for http://HEAD:30000\n',
         "bash\nsudo tee /etc/x <<'EOF'\nthese words are no commands\nEOF\n",
         "bash\npython scripts/rehearse.py gb10x4-omni --cluster my-cluster.yaml --rank N\n",
         "bash\ndocker exec NAME python3 scripts/apply_patches.py --status\n",

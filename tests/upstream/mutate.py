@@ -32,6 +32,8 @@ TESTS = {
     "video-pin-memory": "test_video.py",
     "video-batch-tensor": "test_video.py",
     "mtp-triton-window": "test_mtp.py",
+    "vision-sinks-window": "test_encoders.py",
+    "audio-causal-window": "test_encoders.py",
 }
 HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@(.*)")
 WITHOUT_EFFECT = re.compile(r'\+\s*(?:#.*|"\w+",)?\n')

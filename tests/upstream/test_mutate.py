@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.upstream import mutate, test_audio_encoder, test_mtp, test_transcription, test_video
+from tests.upstream import mutate, test_audio_encoder, test_encoders, test_mtp, test_transcription, test_video
 
 PATCHES = sorted(mutate.PATCHES.glob("*/*.patch"))
-MODULES = (test_audio_encoder, test_mtp, test_transcription, test_video)
+MODULES = (test_audio_encoder, test_encoders, test_mtp, test_transcription, test_video)
 GROUPS = {module.__name__.rpartition(".")[2] + ".py": module.GROUPS for module in MODULES}
 each_patch = pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: f"{patch.parent.name}-{patch.stem}")
 

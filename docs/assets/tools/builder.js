@@ -31,7 +31,7 @@ const GROUPS = [
 function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
-    if (key in made && key !== "list") made[key] = value;
+    if (key in made) made[key] = value;
     else made.setAttribute(key, value);
   }
   made.append(...children);
@@ -131,8 +131,8 @@ class Builder {
       this.values = this.fromAddress();
       this.build();
     });
-    this.build();
     mount.replaceChildren(this.form, this.status, this.note, this.output);
+    this.build();
   }
 
   get choice() {
@@ -142,11 +142,11 @@ class Builder {
   fromAddress() {
     const values = exampleValues(this.data);
     for (const [path, text] of new URLSearchParams(location.hash.slice(1))) {
-      if (START.split(" ").includes(path) || patternOf(path) in this.data.fields) values.set(path, text);
+      if (START.split(" ").includes(path) || Object.hasOwn(this.data.fields, patternOf(path))) values.set(path, text);
     }
     if (!this.data.choices.some((choice) => choice.recipe === values.get("recipe"))) values.set("recipe", this.data.recipe);
     values.set("release", findChoice(this.data, values.get("recipe"), values.get("release")).release);
-    if (!(values.get("target") in this.data.targets)) values.set("target", Object.keys(this.data.targets)[0]);
+    if (!Object.hasOwn(this.data.targets, values.get("target") ?? "")) values.set("target", Object.keys(this.data.targets)[0]);
     return values;
   }
 
@@ -243,7 +243,7 @@ class Builder {
       element(
         "details",
         { open: hasOwn, className: "builder__own" },
-        element("summary", {}, "Names of its own"),
+        element("summary", {}, "An interface or devices of its own"),
         ...own.map((path) => this.field(path)),
       ),
     );
@@ -296,8 +296,7 @@ class Builder {
     for (const input of this.form.querySelectorAll("input")) {
       const text = help.get(input.name);
       input.setAttribute("aria-invalid", String(text !== undefined));
-      document.getElementById(`${input.id}-error`)?.replaceChildren();
-      this.form.querySelector(`#${CSS.escape(input.id)}-error`).replaceChildren(...prose(text ?? ""));
+      document.getElementById(`${input.id}-error`).replaceChildren(...prose(text ?? ""));
       if (text !== undefined) input.closest("details")?.setAttribute("open", "");
     }
     const wrong = found.map(({ path }) => nameOf(path)).join(", ");
@@ -323,7 +322,7 @@ class Builder {
       const rows = warnings.map((text) => element("li", {}, ...prose(text)));
       const title = warnings.length === 1 ? "One warning" : `${warnings.length} warnings`;
       parts.push(
-        element("details", {}, element("summary", {}, `${title} for ${recipe} on SGLang ${release}`), element("ul", {}, ...rows)),
+        element("details", { className: "warning" }, element("summary", {}, `${title} for ${recipe} on SGLang ${release}`), element("ul", {}, ...rows)),
       );
     }
     this.note.replaceChildren(...parts);
@@ -378,7 +377,7 @@ function prose(text) {
   return text.split("`").map((part, index) => (index % 2 ? element("code", {}, part) : part));
 }
 
-const mount = document.getElementById("launch-builder");
+const mount = document.getElementById("builder-page");
 if (mount) {
   try {
     const answer = await fetch(DATA);

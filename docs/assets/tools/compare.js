@@ -101,7 +101,7 @@ function pinsTable(rows, old, now) {
 function changeItem({ name, before, after, do: todo, source, page }) {
   const item = make("li", {}, linked(page, make("code", {}, name)));
   if (before && after) {
-    item.append(make("p", {}, before, make("span", { "aria-label": " to " }, " → "), after));
+    item.append(make("p", {}, `${before} → ${after}`));
   } else if (before || after) {
     item.append(make("p", {}, before || after));
   }
@@ -186,7 +186,7 @@ class Page {
     for (const [kind, title] of Object.entries(data.titles)) {
       const rows = changes.filter((change) => change.kind === kind);
       if (!rows.length) continue;
-      parts.push(make("h3", {}, title));
+      parts.push(make("h2", {}, title));
       parts.push(kind === "pin" ? pinsTable(rows, from, to) : make("ul", { class: "tool-changes" }, ...rows.map(changeItem)));
     }
     const text = recipeText(data, recipe, from, to);

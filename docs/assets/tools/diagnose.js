@@ -503,7 +503,7 @@ function symptomCard({ symptom, proof, followsFrom, leadsTo }, titles) {
       class: `admonition ${symptom.severity === "error" ? "failure" : "warning"}`,
       "aria-label": symptom.title,
     },
-    make("h3", { class: "admonition-title" }, `${symptom.severity === "error" ? "Error" : "Warning"}: ${symptom.title}`),
+    make("h2", { class: "admonition-title" }, `${symptom.severity === "error" ? "Error" : "Warning"}: ${symptom.title}`),
     lines.length ? make("ul", { class: "tool-lines" }, ...lines) : make("p", {}, "What proves it is what the log lacks."),
     make("p", {}, make("strong", {}, "Cause. "), symptom.cause),
     followsFrom.length ? make("p", {}, "Follows from: ", ...others(followsFrom), ".") : null,
@@ -533,7 +533,7 @@ function nothingFound(data, logs) {
   return make(
     "section",
     { class: "admonition note", "aria-label": "Nothing known was found" },
-    make("h3", { class: "admonition-title" }, `None of the ${data.symptoms.length} known symptoms is in there`),
+    make("h2", { class: "admonition-title" }, `None of the ${data.symptoms.length} known symptoms is in there`),
     last.length ? make("ul", { class: "tool-lines" }, ...last) : null,
     make("p", {}, linkTo("troubleshooting/#nothing-here-fits", "What to collect, and where to report it")),
   );

@@ -77,7 +77,7 @@ function* broken(value, field) {
     if (!Number.isSafeInteger(value)) yield `Write a whole number. ${help}`;
     else if (value < field.minimum) yield `Write ${field.minimum} or more. ${help}`;
     else if (value > field.maximum) yield `Write ${field.maximum} or less. ${help}`;
-  } else if (typeof value !== "string" || value === "" || value.length < (field.minLength ?? 0)) {
+  } else if (typeof value !== "string" || value.length < (field.minLength ?? 0)) {
     yield `Fill this in. ${help}`;
   } else if (field.pattern !== undefined && !new RegExp(field.pattern, "u").test(value)) {
     yield help;

@@ -11,6 +11,8 @@ from mimo_gb10.diagnose.pattern import JAVASCRIPT_FLAGS
 from mimo_gb10.diagnose.symptoms import Source, Step, Symptom, Symptoms
 from mimo_gb10.diagnose.values import filled
 
+_ADDRESS = re.compile(r"https://[^\s,]+")
+
 
 def markdown(known: Symptoms, values: Mapping[str, str], level: int = 2) -> str:
     """Every symptom as a section, most causal first.
@@ -130,7 +132,8 @@ def _releases(symptom: Symptom) -> str:
 def _steps(steps: Iterable[Step] | Sequence[Step], values: Mapping[str, str]) -> list[str]:
     lines = []
     for number, step in enumerate(steps, 1):
-        lines.append(f"{number}. {step.do}")
+        what = _ADDRESS.sub(lambda found: f"<{found[0]}>", step.do)
+        lines.append(f"{number}. {what}")
         if step.run:
             lines += [
                 "",

@@ -65,7 +65,7 @@ def check_site(site: Path) -> list[Finding]:
         error("link-broken", f"{url} leads nowhere: {reason}", "Mend the link or its target.", Location(page, *place))
         for page, *place, url, reason in links.broken
     ]
-    return [*found, *check_links(read_links(), links.external), *_check_weights(site)]
+    return [*found, *check_links(read_links(), links.external), *check_weights(site)]
 
 
 def read_site_links(site: Path, beside: Sequence[Path] = ()) -> Links:
@@ -165,7 +165,8 @@ class _Assets(HTMLParser):
             self.files.add(file)
 
 
-def _check_weights(site: Path) -> Iterator[Finding]:
+def check_weights(site: Path) -> Iterator[Finding]:
+    """Findings for the pages that are heavier than the limit."""
     for weight in weights(site):
         size = max(weight.html, weight.travels)
         if size > PAGE_LIMIT:

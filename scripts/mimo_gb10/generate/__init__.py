@@ -16,15 +16,27 @@ Make = Callable[[], Mapping[str, Output]]
 
 def makers() -> Mapping[str, tuple[str, Make]]:
     """Every maker by name, with the folder that belongs to it alone."""
-    from mimo_gb10.generate import golden, pages, patches, post, reference, rehearsals, troubleshooting
+    from mimo_gb10.generate import (
+        builder,
+        golden,
+        pages,
+        patches,
+        post,
+        reference,
+        rehearsals,
+        site_data,
+        troubleshooting,
+    )
 
     return {
+        "builder": (builder.FOLDER, builder.make),
         "golden": (golden.FOLDER, golden.make),
         "pages": (pages.FOLDER, pages.make),
         "patches": (patches.FOLDER, patches.make),
         "post": (post.FOLDER, post.make),
         "reference": (reference.FOLDER, reference.make),
         "rehearsals": (rehearsals.FOLDER, rehearsals.make),
+        "site-data": (site_data.FOLDER, site_data.make),
         "troubleshooting": (troubleshooting.FOLDER, troubleshooting.make),
     }
 

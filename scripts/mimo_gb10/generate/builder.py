@@ -275,6 +275,7 @@ def limits(choice: Choice) -> dict[str, Any]:
         ("serve.port", "serve_port", "rendezvous_port"),
     ):
         if finding := refused(ports, **{field: 65535, other: 1}):
+            # No launch takes that many ports above one, so 2048 is free of a clash with port 1.
             low, high = 2048, 65535
             while high - low > 1:
                 middle = (low + high) // 2
@@ -336,7 +337,8 @@ def make() -> Mapping[str, Output]:
     """The data file."""
     numbers: dict[str, int] = {}
     offered = []
-    for choice in choices():
+    found = choices()
+    for choice in found:
         targets = {
             target: {
                 name: [numbers.setdefault(_compact(line), len(numbers)) for line in lines]
@@ -345,7 +347,7 @@ def make() -> Mapping[str, Output]:
             for target in SCRIPT_TARGETS
         }
         offered.append({**_about(choice), **limits(choice), "targets": targets})
-    default = make_context(next(recipe for recipe in recipes() if recipe.name == DEFAULT_RECIPE), cluster_of(4))
+    default = next(choice.context for choice in found if choice.own and choice.recipe.name == DEFAULT_RECIPE)
     example = find_document(DEFAULT_CLUSTER, CLUSTERS, "cluster").value
     data = {
         "schema": str((SCHEMAS / "cluster.schema.json").relative_to(ROOT)),

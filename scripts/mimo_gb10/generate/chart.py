@@ -75,11 +75,11 @@ def chart(name: str, title: str, described: str, across: Axis, up: Axis, lines: 
     )
 
 
-def scrolling(drawing: str, label: str, least: int = 40) -> str:
-    """A drawing that stays readable on a small screen, where it scrolls sideways; `least` is its least width in rem."""
+def scrolling(drawing: str, label: str, least: int = 640) -> str:
+    """A drawing that stays readable on a small screen, where it scrolls; `least` is its least width in pixels."""
     return (
         f'<div style="overflow-x:auto" tabindex="0" role="group" aria-label={quoteattr(label)}>\n'
-        f'<div style="min-width:{least}rem">\n{drawing.strip()}\n</div>\n</div>\n'
+        f'<div style="min-width:{least}px">\n{drawing.strip()}\n</div>\n</div>\n'
     )
 
 

@@ -65,7 +65,8 @@ def _releases(releases: list[Release]) -> str:
         ),
         "## Reasoning parsers\n",
         "When the server expects reasoning, if the chat template gives no hint. From the release on that says so, "
-        "a switch found in the template comes first, and both names then behave alike.\n",
+        "a switch found in the template comes first, and both names then behave alike; a switch written with `{%-` is "
+        "not found ([reasoning and tool parsers](../parsers.md)).\n",
         table(
             ["Release", *(code(name) for name in _PARSERS), "Template first"],
             [

@@ -48,25 +48,25 @@ def configs() -> str:
         "# Config files\n",
         mark("configs/schema/"),
         "Every key of the files that people write, from the schemas that check them. An editor that understands "
-        "`yaml-language-server` comments checks a file while you type. A key in **bold** must be there. `[]` stands for "
-        "each entry of a list, `*` for any name.\n",
+        "`yaml-language-server` comments checks a file while you type. A key in **bold** must be there. `[]` stands "
+        "for each entry of a list, `*` for any name.\n",
     ]
     for name, what in SCHEMAS.items():
         schema = json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8"))
         parts += [
             f"## {schema['title']}\n",
             f"{what}. {prose(schema['description'])}\n",
-            table(["Key", "Type", "Must be", "Default", "Meaning"], _keys(schema, schema, "", required=True)),
+            table(["Key", "Meaning", "Type", "Must be", "Default"], _keys(schema, schema, "", required=True)),
         ]
     parts += [
         "## Release\n",
         "`configs/releases/sglang-<version>.json`: what one SGLang release accepts. These are never written by hand: "
-        "`python scripts/generate.py releases` extracts them from the wheels. Beside flags, variables and the lines that "
-        "the rules cite they hold the wheel's digest, its date, the pinned packages, the parsers and facts of the model's "
-        "code.\n",
+        "`python scripts/generate.py releases` extracts them from the wheels. Beside flags, variables and the lines "
+        "that the rules cite they hold the wheel's digest, its date, the pinned packages, the parsers and facts of the "
+        "model's code. This is what the scripts read of a flag and of a variable:\n",
     ]
     for title, kind in (("Each of `flags`", Flag), ("Each of `environment`", Variable)):
-        parts += [f"### {title}\n", table(["Key", "Type", "Meaning"], _attributes(kind))]
+        parts += [f"### {title}\n", table(["Key", "Meaning", "Type"], _attributes(kind))]
     return "\n".join(parts)
 
 
@@ -75,7 +75,7 @@ def _keys(root: Mapping[str, Any], schema: Mapping[str, Any], path: str, *, requ
     schema = _resolved(root, schema)
     if path and (schema.get("description") or not schema.get("properties") or not path.endswith("[]")):
         key = as_code(path)
-        yield f"**{key}**" if required else key, _type(schema), _must(root, schema), _default(schema), _meaning(schema)
+        yield f"**{key}**" if required else key, _meaning(schema), _type(schema), _must(root, schema), _default(schema)
     needed = set(schema.get("required", ()))
     for name, inner in schema.get("properties", {}).items():
         yield from _keys(root, inner, f"{path}.{name}" if path else name, required=name in needed)
@@ -174,16 +174,16 @@ def flags(releases: Sequence[Release]) -> str:
     parts = [
         "# Flags and variables\n",
         mark("configs/releases/, configs/recipes/ and the rules"),
-        "What matters for MiMo-V2.5: every flag and variable of a recipe, of a rule, and of the families of speculation "
-        "and of the media. Each SGLang release has hundreds more: they are in `configs/releases/`. Releases are "
-        f"{span([release.version for release in releases])}, and *all* means all of them. Without an entry under "
-        "*Deprecated* a flag is not deprecated where it exists.\n",
+        "What matters for MiMo-V2.5: every flag and variable of a recipe, of a rule, and of the families of "
+        "speculation and of the media. Each SGLang release has hundreds more: they are in `configs/releases/`. "
+        f"Releases are {span([release.version for release in releases])}, and *all* means all of them. Without an "
+        "entry under *Deprecated* a flag is not deprecated where it exists.\n",
     ]
-    for title, wanted in (
-        ("Flags of recipes, clusters and rules", lambda name: name in users),
-        ("Other flags of speculation and media", lambda name: name not in users),
+    for title, used in (
+        ("Flags of recipes, clusters and rules", True),
+        ("Other flags of speculation and media", False),
     ):
-        rows = [_flag_row(name, releases, users) for name in shown if wanted(name)]
+        rows = [_flag_row(name, releases, users) for name in shown if (name in users) is used]
         parts += [f"## {title}\n", table(["Flag", "Releases", "Default", "Deprecated", "Used by"], rows)]
     named = _shown_variables(releases, users)
     rows = [_variable_row(name, releases, users) for name in named]

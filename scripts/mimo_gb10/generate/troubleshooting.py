@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE
 from mimo_gb10.diagnose.page import markdown, unknown_markdown
-from mimo_gb10.diagnose.symptoms import load_symptoms
+from mimo_gb10.diagnose.symptoms import Symptoms, load_symptoms
 from mimo_gb10.diagnose.values import values_of
 from mimo_gb10.files import Output
 from mimo_gb10.generate.markdown import mark
@@ -14,8 +14,8 @@ from mimo_gb10.generate.markdown import mark
 FOLDER = "docs/troubleshooting"
 
 _INTRO = f"""\
-A log with thousands of lines often has one cause. `diagnose.py` finds the symptoms below in it, most causal first, with
-the lines that prove each:
+A log with thousands of lines often has one cause. [Paste it into Diagnose](../tools/diagnose.md), which reads it in
+your browser and shows the symptoms in it, most causal first. In a terminal:
 
 ```bash
 docker logs {DEFAULT_RECIPE}-rank0 > rank0.log 2>&1
@@ -27,6 +27,17 @@ It also reads a running stream (`docker logs -f NAME 2>&1 | python scripts/diagn
 recipe `{DEFAULT_RECIPE}` on the cluster `{DEFAULT_CLUSTER}`; with `--recipe` and `--cluster` it prints yours.
 """
 
+_STAGES = {
+    "docker-no-gpu": "It does not start",
+    "interface-missing": "The ranks do not meet, or stall",
+    "driver-no-memory": "Memory and loading",
+    "ptxas-old": "Kernels, MTP, KV cache",
+    "transcription-token-list": "Transcription, audio, video, images",
+    "kernel-build-stall": "It serves, and then does not",
+    "graph-capture-stuck": "What follows from something else",
+}
+"""What a reader sees, by its first symptom. Symptoms are in causal order, which is nearly that of a launch."""
+
 
 def make() -> Mapping[str, Output]:
     """The page of the folder."""
@@ -34,6 +45,18 @@ def make() -> Mapping[str, Output]:
     values = values_of(DEFAULT_RECIPE, DEFAULT_CLUSTER)
     text = (
         f"# Troubleshooting\n\n{mark('docs/symptoms.yaml')}\n{_INTRO}\n"
-        f"{markdown(known, values)}\n## Nothing here fits\n\n{unknown_markdown(known, values)}"
+        f"{_contents(known)}\n{markdown(known, values)}\n## Nothing here fits\n\n{unknown_markdown(known, values)}"
     )
     return {f"{FOLDER}/index.md": Output(text)}
+
+
+def _contents(known: Symptoms) -> str:
+    """Every symptom as a link, by what a reader sees: two taps from the first page."""
+    missing = _STAGES.keys() - known.symptoms.keys()
+    assert not missing, missing
+    parts = ["## By what you see\n"]
+    for name, symptom in known.symptoms.items():
+        if name in _STAGES:
+            parts.append(f"\n### {_STAGES[name]}\n\n")
+        parts.append(f"* [{symptom.title}](#{name})\n")
+    return "".join(parts)

@@ -11,6 +11,7 @@ from mimo_gb10.preflight.facts import Interface, RdmaDevice, Unread
 from mimo_gb10.preflight.read_network import JUMBO
 
 _PLAYBOOKS = "https://github.com/NVIDIA/dgx-spark-playbooks"
+_TWO_SUBNETS = f"{_PLAYBOOKS}/blob/main/nvidia/playbook-connect-two-sparks/assets/performance_benchmarking_guide.md"
 _MTU_THREAD = "https://github.com/NVIDIA/dgx-spark-playbooks/pull/103"
 _WANTED_MTU = 9000
 
@@ -269,7 +270,11 @@ def rdma_address(node: Node) -> Outcome:
 
 @check("subnets")
 def subnets(node: Node) -> Outcome:
-    """The halves of a port are in different subnets: in one, packets for both leave by the first."""
+    """The halves of a port are in different subnets: in one, packets for both leave by the first.
+
+    NVIDIA's sources disagree: its performance guide gives each half a subnet of its own, its playbook for a switch
+    puts both in one (reported). So this warns.
+    """
     found, interfaces = _devices(node), _interfaces(node)
     if isinstance(found, Outcome):
         return found
@@ -280,10 +285,10 @@ def subnets(node: Node) -> Outcome:
     for index, (name, network) in enumerate(pairs):
         for other, second in pairs[:index]:
             if other != name and network.overlaps(second):
-                return fail(
+                return warn(
                     f"{other} and {name} are both in {network}",
                     "Give each half a subnet of its own, for example 192.168.100.0/24 and 192.168.101.0/24.",
-                    _PLAYBOOKS,
+                    _TWO_SUBNETS,
                 )
     if len({name for name, _ in pairs}) < 2:
         return skipped("fewer than two interfaces have an address")

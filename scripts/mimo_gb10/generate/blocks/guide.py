@@ -37,7 +37,8 @@ from mimo_gb10.rules.pins import FIRST_GOOD_NCCL
 from mimo_gb10.smoke.catalog import ALL_CHECKS as SMOKE_CHECKS
 from mimo_gb10.smoke.catalog import AREAS
 from mimo_gb10.spans import runs, span
-from mimo_gb10.targets import docker
+from mimo_gb10.targets import docker, launch_files
+from mimo_gb10.targets.files import README
 from mimo_gb10.text.shell import command_lines, quote
 
 FOLDER = DOCS / "guide"
@@ -95,7 +96,7 @@ def step(slug: str) -> Step:
 
 
 def _path() -> str:
-    rows = [[_link(slug), *(step(slug).facts[key] for key in ("Time", "Risk"))] for slug in STEPS]
+    rows = [[_link(slug), step(slug).facts["Time"], step(slug).facts["Risk"].partition(";")[0]] for slug in STEPS]
     return table(["Step", "Time", "Risk"], rows)
 
 
@@ -159,6 +160,11 @@ def halves(cluster: Cluster, rank: int) -> list[Half]:
     return [Half(_interface_of(device), device, str(base + (position << 8))) for position, device in enumerate(devices)]
 
 
+def _unwrapped(text: str) -> str:
+    """A table whose names and addresses stay on one line: on a narrow screen it scrolls."""
+    return f'<div class="matrix" markdown>\n\n{text}\n</div>\n'
+
+
 def _shell(text: str) -> str:
     return f"```bash\n{text.rstrip()}\n```\n"
 
@@ -173,14 +179,14 @@ def _names() -> str:
         for half in (device, names.other_half(device) or ""):
             domain = "second" if "P2" in half else "first"
             rows.append([f"port {device[-1]}, {domain} half", code(_interface_of(half)), code(half)])
-    return table(["Where", "Network interface", "RDMA device"], rows)
+    return _unwrapped(table(["Where", "Network interface", "RDMA device"], rows))
 
 
 def _addresses() -> str:
     cluster = _cluster()
     first = halves(cluster, 0)
     rows = [[str(rank), *(code(half.address) for half in halves(cluster, rank))] for rank in range(len(cluster.nodes))]
-    return table(["Rank", *(code(half.interface) for half in first)], rows)
+    return _unwrapped(table(["Rank", *(code(half.interface) for half in first)], rows))
 
 
 def _netplan() -> str:
@@ -478,15 +484,15 @@ def _targets() -> str:
 def _containers() -> str:
     plan = _plan()
     rows = [[str(rank.rank), code(names.container_name(plan.recipe, rank.rank)), rank.address] for rank in plan.ranks]
-    return table(["Rank", "Container", "Node"], rows)
+    return _unwrapped(table(["Rank", "Container", "Node"], rows))
 
 
 def _service() -> str:
-    return _shell(
-        'loginctl enable-linger "$USER"\n'
-        'systemd-run --user --collect --unit=mimo-rank1 "$PWD/launch/rank1.sh"\n'
-        "journalctl --user --unit=mimo-rank1 --follow"
-    )
+    """The start of every unit, in order, as the target's own README gives it."""
+    readme = next(file.text for file in launch_files("systemd", _plan()) if file.name == README)
+    start = readme.partition("## Start\n\n")[2].partition("\n\n## ")[0]
+    assert start.startswith("```bash\n"), start
+    return start
 
 
 def _smoke() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from mimo_gb10.command.checks import check_launch
 from mimo_gb10.command.reader import Lines, find_launches
 from mimo_gb10.context import Context
 from mimo_gb10.defaults import DEFAULT_CLUSTER
-from mimo_gb10.defects import PRESENT, load_defects, load_verdicts
+from mimo_gb10.defects import PRESENT, Defect, load_defects, load_verdicts
 from mimo_gb10.diagnose.symptoms import load_symptoms
 from mimo_gb10.evidence import Receipt, failures, rehearsals
 from mimo_gb10.explain import explain
@@ -37,6 +38,7 @@ VARIABLE = "SGLANG_ENABLE_SPEC_V2"
 CHECKPOINT = "XiaomiMiMo/MiMo-V2.5"
 
 _GRAMMAR = MtpWithoutGrammar()
+_KV = {"bfloat16": "bf16", "float8_e4m3fn": "FP8"}
 
 HOPPER: Mapping[str, bool | int | float | str] = {
     "trust-remote-code": True,
@@ -50,7 +52,7 @@ HOPPER: Mapping[str, bool | int | float | str] = {
     "mem-fraction-static": 0.65,
     "chunked-prefill-size": 16384,
 }
-"""The cookbook's flags for eight Hopper GPUs, without MTP, parsers and addresses; the backends are upstream's test's."""
+"""The cookbook's flags for eight Hopper GPUs, without MTP and parsers; the backends are those of upstream's test."""
 
 HOPPER_FIRST = "0.5.16"
 """The first release for which the launch on Hopper is proposed: before it MTP does not hold answers to a grammar."""
@@ -230,10 +232,10 @@ def _layers() -> str:
     flags = mtp_flags()
     steps, tokens = flags["speculative-num-steps"], flags["speculative-num-draft-tokens"]
     return (
-        f"The checkpoint has **{mtp['layers']} MTP layers**, {mtp['bytes'] / 1e9:.2f} GB in all (reported). Each is one "
-        f"dense layer with a sliding window of {window} tokens, and each drafts one token: the first layer the next "
-        f"one, the second the one after it. With {steps} steps a round drafts {steps} tokens, and the model verifies "
-        f"{tokens} at once: the drafts and the one before them. So a round gives between 1 and {tokens} tokens.\n"
+        f"The checkpoint has **{mtp['layers']} MTP layers**, {mtp['bytes'] / 1e9:.2f} GB in all (reported). Each is "
+        f"one dense layer with a sliding window of {window} tokens, and each drafts one token: the first layer the "
+        f"next one, the second the one after it. With {steps} steps a round drafts {steps} tokens, and the model "
+        f"verifies {tokens} at once: the drafts and the one before them. So a round gives 1 to {tokens} tokens.\n"
     )
 
 
@@ -269,7 +271,7 @@ def _releases() -> str:
     for state, versions in runs((_state(one), one) for one in known_releases()):
         rows.append([span(versions), *state, _seen(versions)])
     header = ["SGLang", "MTP with triton, as released", "The same without graphs", "Patch", "Grammars", "Rehearsed"]
-    return f'<div class="matrix" markdown>\n\n{table(header, rows)}\n</div>\n'
+    return table(header, rows)
 
 
 def _state(version: str) -> tuple[str, ...]:
@@ -306,8 +308,7 @@ def _receipts() -> str:
     rows = [
         [
             f"[{name}](rehearsals/{name}.md)",
-            receipt["sglang"]["version"],
-            _what_ran(receipt),
+            f"SGLang {receipt['sglang']['version']}, {_what_ran(receipt)}",
             prose(_ended(receipt)),
             _accept(receipt),
             _done(receipt, "stress", "stress"),
@@ -315,8 +316,8 @@ def _receipts() -> str:
         ]
         for name, receipt in with_mtp()
     ]
-    header = ["Receipt", "SGLang", "What ran", "How it ended", "Accept length", "Load", "Greedy against no MTP"]
-    return f'<div class="matrix" markdown>\n\n{table(header, rows)}\n</div>\n\n{_sum_up()}'
+    header = ["Receipt", "What ran", "How it ended", "Accept length", "Load", "Greedy against no MTP"]
+    return f"{table(header, rows)}\n{_sum_up()}"
 
 
 def _what_ran(receipt: Receipt) -> str:
@@ -388,21 +389,17 @@ def _servers() -> str:
     machine = receipt["machine"]
     rows = [
         [
-            run["release"],
-            run["tree"],
-            "on" if run["graphs"] else "off",
-            {"bfloat16": "bf16", "float8_e4m3fn": "FP8"}[run["kv"]],
-            run["kernel"],
+            f"SGLang {run['release']}, {run['tree']}, graphs {'on' if run['graphs'] else 'off'}, "
+            f"{_KV[run['kv']]} KV, {run['kernel']}",
             str(run["answers"]),
             f"{run['ended']}. {prose(run['saw'])}",
         ]
         for run in receipt["server"]["runs"]
         if run["mtp"]
     ]
-    header = ["SGLang", "Sources", "Graphs", "KV", "Kernel", "Answers", "What was seen"]
     return (
         f"One {machine['gpu']}, {receipt['date']}; a tiny text model, not a rehearsal.\n\n"
-        f'<div class="matrix" markdown>\n\n{table(header, rows)}\n</div>\n'
+        f"{table(['What ran', 'Answers', 'How it ended, and what was seen'], rows)}"
     )
 
 
@@ -414,7 +411,9 @@ def _worth() -> str:
     context = _context()
     setting, _ = setting_of(context)
     facts = context.model.facts
-    report = make_report(make_memory_plan(facts, setting, None), facts, context.recipe.title, measured=False)
+    report = make_report(
+        make_memory_plan(facts, setting, None), facts, context.recipe.title, measured=False, accept_length=None
+    )
     rows = [
         [
             f"{row.context:,}",
@@ -434,32 +433,20 @@ def _worth() -> str:
 def _pages() -> str:
     rows = [
         [
-            f"[{page.title}]({page.link})",
-            page.copy,
-            _given(page),
-            f"sets {code(VARIABLE)}" if page.variable else "does not set it",
-            f"{code(page.reasoning)}, {code(page.tools)}",
-            page.hardware,
+            f"[{page.title}]({page.link})<br>{page.copy}",
+            f"{page.hardware}<br>MTP flags: {_given(page)}<br>{code(VARIABLE)}: {'set' if page.variable else 'not set'}"
+            f"<br>reasoning {code(page.reasoning)}, tools {code(page.tools)}",
             "<br>".join(_stale(page)) or "nothing",
         ]
         for page in PAGES
     ]
-    header = [
-        "Page",
-        "Copy",
-        "MTP flags",
-        "The variable",
-        "Reasoning parser, tool call parser",
-        "Hardware",
-        "Missing or stale",
-    ]
-    return f'<div class="matrix" markdown>\n\n{table(header, rows)}\n</div>\n'
+    return table(["Page", "What it gives", "What is missing or stale"], rows)
 
 
 def _given(page: Page) -> str:
     if page.mtp is None:
         return "all"
-    return ", ".join(map(code, page.mtp)) if page.mtp else "**none**"
+    return f"{len(page.mtp)} of {len(mtp_flags())}" if page.mtp else "**none**"
 
 
 def _stale(page: Page) -> Iterator[str]:
@@ -561,10 +548,6 @@ def proposed_for_hopper() -> list[str]:
     return [one for one in known_releases() if version_key(one) >= version_key(HOPPER_FIRST)]
 
 
-def _hopper() -> str:
-    return block(checked(hopper_launch(), proposed_for_hopper()), "bash")
-
-
 def _hopper_releases() -> str:
     text = hopper_launch()
     rows = [
@@ -598,34 +581,33 @@ def card_diff() -> str:
     added = [
         "#### Hopper, 8 GPUs",
         "",
-        f"SGLang {HOPPER_FIRST} or newer. MTP (speculative decoding with the checkpoint's own layers) is on.",
+        *wrapped(f"SGLang {HOPPER_FIRST} or newer. MTP (speculative decoding with the checkpoint's own layers) is on."),
         "",
         "```bash",
         *checked(hopper_launch(), proposed_for_hopper()).split("\n"),
         "```",
         "",
-        "Keep the three DP flags together: with `--enable-dp-attention` alone and more memory a public run hung.",
+        *wrapped(_DP_FLAGS),
         "",
-        *_AUDIO,
+        *wrapped(_AUDIO),
         "",
         "#### DGX Spark (GB10), 4 nodes",
         "",
-        f"SGLang {recipe.sglang}, `{recipe.image}`. Earlier releases stop at start-up with MTP and the triton",
-        "backend (sgl-project/sglang#24481); leave the speculative flags out there. MTP on GB10 has no published run yet.",
-        "On every node, rank 0 last:",
+        *wrapped(
+            f"SGLang {recipe.sglang}, `{recipe.image}`. Earlier releases stop at start-up with MTP and the triton "
+            "backend (sgl-project/sglang#24481); leave the speculative flags out there. No run of MTP on GB10 is "
+            "published yet. On every node, rank 0 last:"
+        ),
         "",
         "```bash",
         *checked(gb10_launch(), [recipe.sglang]).split("\n"),
         "```",
         "",
-        *_THINKING,
+        *wrapped(_THINKING),
         "",
-        f"Known to fail in SGLang {recipe.sglang}:",
+        f"Open defects of SGLang {recipe.sglang} that this model can meet, by its source:",
         "",
-        *(
-            f"- {defects[name].title} ({', '.join(_thread(one.url) for one in defects[name].threads)})"
-            for name in known
-        ),
+        *(line for name in known for line in wrapped(f"- {defects[name].title} ({_threads(defects[name])})", "  ")),
     ]
     lines = [
         "--- a/README.md",
@@ -640,23 +622,32 @@ def card_diff() -> str:
     return "\n".join(lines)
 
 
+_DP_FLAGS = (
+    "Keep the three DP flags together: with `--enable-dp-attention` alone and more memory a public run on H100 hung."
+)
+
 _AUDIO = (
-    "Audio: with DP attention SGLang's audio encoder reduces over all eight GPUs although each attention group has",
-    "four (since 0.5.16, read in its source, not run). Check audio answers before you rely on them, and those about",
-    "videos with sound. Text and images do not go through that encoder, and a launch on four GPUs without DP attention",
-    "is not affected.",
+    "Audio: with DP attention SGLang's audio encoder reduces over all eight GPUs although each attention group has "
+    "four (since 0.5.16, read in its source, not run). Check audio answers before you rely on them, and those about "
+    "videos with sound. Text and images do not go through that encoder, and a launch on four GPUs without DP "
+    "attention is not affected."
 )
 
 _THINKING = (
-    'Send `chat_template_kwargs: {"enable_thinking": true}` or `false` with each request: then the reasoning parser',
-    "and the chat template agree in every SGLang release.",
+    'Send `chat_template_kwargs: {"enable_thinking": true}` or `false` with each request: then both reasoning parsers '
+    "do the same in every SGLang release."
 )
 
 
-def _thread(url: str) -> str:
-    """An upstream thread as GitHub writes it."""
-    owner, name, _, number = url.removeprefix("https://github.com/").split("/")[:4]
-    return f"{owner}/{name}#{number}"
+def wrapped(text: str, indent: str = "") -> list[str]:
+    """`text` in lines that a page shows whole; `indent` stands before all but the first."""
+    return textwrap.wrap(text, 72, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _threads(defect: Defect) -> str:
+    """A defect's threads as GitHub writes them."""
+    parts = [one.url.removeprefix("https://github.com/").split("/") for one in defect.threads]
+    return ", ".join(f"{owner}/{name}#{number}" for owner, name, _, number in parts)
 
 
 def _card() -> str:
@@ -673,7 +664,6 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "mtp-servers": _servers,
     "mtp-worth": _worth,
     "mtp-pages": _pages,
-    "mtp-hopper": _hopper,
     "mtp-hopper-releases": _hopper_releases,
     "mtp-card": _card,
 }

@@ -92,21 +92,32 @@ def _fact(release: Release, name: str) -> Mapping[str, Any]:
 def seen() -> str:
     """What the endpoints answered in the rehearsals, unpatched and patched."""
     rows = []
-    for name, receipt in sorted(rehearsals().items(), key=lambda item: (_version(item[1]), item[0])):
+    for name, receipt in _ordered():
         cells = [_answers(receipt, checks) for checks in CHECKS.values()]
         if any(cell != "–" for cell in cells) and not receipt["variant"]["mtp"]:
             rows.append([f"[{_said(name, receipt)}](rehearsals/{name}.md)", *cells])
     return table(["Rehearsal", *(modality.capitalize() for modality in CHECKS)], rows)
 
 
-def _version(receipt: Receipt) -> tuple[int, int, int, int]:
-    return version_key(receipt["sglang"]["version"])
+def _ordered() -> Sequence[tuple[str, Receipt]]:
+    """Receipts by release, unpatched before patched."""
+
+    def place(item: tuple[str, Receipt]) -> tuple[object, ...]:
+        name, receipt = item
+        return version_key(receipt["sglang"]["version"]), receipt["variant"]["patched"], _is_forced(receipt), name
+
+    return sorted(rehearsals().items(), key=place)
+
+
+def _is_forced(receipt: Receipt) -> bool:
+    """Whether something was made to fail."""
+    return any("made to fail" in text for text in receipt["stand_ins"])
 
 
 def _said(name: str, receipt: Receipt) -> str:
     version, recipe = receipt["sglang"]["version"], receipt["recipe"]["name"]
     patched = "patched" if receipt["variant"]["patched"] else "unpatched"
-    forced = ", pinning made to fail" if any("made to fail" in text for text in receipt["stand_ins"]) else ""
+    forced = ", pinning made to fail" if _is_forced(receipt) else ""
     return f"{version} {patched}, {recipe}{forced}"
 
 
@@ -152,7 +163,7 @@ def python() -> str:
 def uploads() -> str:
     """What releases did with broken uploads, counted by modality."""
     rows = []
-    for name, receipt in sorted(rehearsals().items(), key=lambda item: (_version(item[1]), item[0])):
+    for name, receipt in _ordered():
         broken = [check for check in receipt["checks"] if check["area"] == "broken" and check["status"] != "skip"]
         if broken:
             link = f"[{receipt['sglang']['version']}](rehearsals/{name}.md)"

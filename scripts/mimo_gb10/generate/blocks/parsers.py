@@ -200,8 +200,9 @@ def _card() -> str:
 
 _NOTE = (
     "",
-    f'Send `"chat_template_kwargs": {{"{KEY}": true}}` or `false` with each request. Without it SGLang falls back on',
-    "the rule of the reasoning parser, which knows nothing of the chat template's own default.",
+    f'Send `"chat_template_kwargs": {{"{KEY}": true}}` or `false` with each',
+    "request. Without it SGLang falls back on the rule of the reasoning",
+    "parser, which knows nothing of the chat template's own default.",
 )
 
 
