@@ -192,7 +192,7 @@ def _mod(plan: LaunchPlan) -> Sequence[LaunchFile]:
         "#!/usr/bin/env bash\n"
         "# Puts the recipe's patches on the SGLang of this container; fails unless each of them is on.\n"
         "set -euo pipefail\n\n"
-        'cd -- "$(dirname -- "$0")"\n'
+        'case $0 in */*) cd -- "${0%/*}" ;; esac\n'
         f"python3 scripts/apply_patches.py -- {names}\n"
         f"python3 scripts/apply_patches.py --require -- {names}\n"
     )

@@ -2,6 +2,6 @@
 # Puts the recipe's patches on the SGLang of this container; fails unless each of them is on.
 set -euo pipefail
 
-cd -- "$(dirname -- "$0")"
+case $0 in */*) cd -- "${0%/*}" ;; esac
 python3 scripts/apply_patches.py -- transcription-token-list audio-encoder-flash-attn transcription-adapter video-pin-memory video-batch-tensor
 python3 scripts/apply_patches.py --require -- transcription-token-list audio-encoder-flash-attn transcription-adapter video-pin-memory video-batch-tensor
