@@ -28,10 +28,11 @@ CASES = Path(__file__).parent / "cases"
 VALID = CASES / "valid"
 INVALID = CASES / "invalid"
 
-# What only other commands use: wheels, sources and command lines are no configs.
+# What only other commands use: wheels, sources and command lines are no configs. What a target refuses depends on the
+# target, which no config names: tests/targets.
 OTHER_PARTS = (
     "claims.py", "evidence.py", "receipt.py", "command", "diagnose", "docs_check", "extract", "generate", "memory",
-    "preflight", "rehearsal", "smoke",
+    "preflight", "rehearsal", "smoke", "targets",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from mimo_gb10.defaults import DEFAULT_CLUSTER, TARGETS
+from mimo_gb10.defaults import DEFAULT_CLUSTER, SCRIPT_TARGETS, TARGETS
 from mimo_gb10.evidence import proofs
 from mimo_gb10.flag_checks import CLUSTER_FLAGS
 from mimo_gb10.generate import pages, reference, schema_pages
@@ -16,7 +16,7 @@ from mimo_gb10.paths import RECIPES, SCHEMAS, names_in
 from mimo_gb10.paths import RELEASES as RELEASE_FILES
 from mimo_gb10.release import known_releases, load_release
 from mimo_gb10.rules import ALL_RULES
-from mimo_gb10.targets import preparations, renderer
+from mimo_gb10.targets import launch_files, refusals
 
 RELEASES = [load_release(version) for version in known_releases()]
 
@@ -138,10 +138,13 @@ def test_a_recipe_page_holds_its_file_and_every_command(name: str) -> None:
     assert list(tabs) == list(TARGETS)
     for target, tab in tabs.items():
         inside = "".join(line.removeprefix("    ") for line in tab.splitlines(keepends=True))
-        for rank in plan.ranks:
-            assert f"```bash\n{renderer(target)(plan, rank)}```\n" in inside
-        for script in preparations(target, plan).values():
-            assert f"```bash\n{script}```\n" in inside
+        refused = refusals(target, plan)
+        for finding in refused:
+            assert finding.message in inside
+        for file in () if refused else launch_files(target, plan):
+            # Of a script target every rank's, of the others the head's: its README says what to run where.
+            if target in SCRIPT_TARGETS or (file.rank == 0 and not file.is_copy):
+                assert f"```{file.language}\n{file.text}```\n" in inside, file.name
     assert checked.context is not None
     for proof in proofs(checked.context.recipe):
         assert f"(../rehearsals/{proof}.md)" in text

@@ -6,8 +6,8 @@ The list is short so that a typing error in a command is seen.
 from __future__ import annotations
 
 _NAMES = """
-[ . : bash cd command echo eval exec exit export false mapfile printf read return set sh shift source test time trap true
-ulimit umask unset wait
+[ . : bash cd command echo eval exec exit export false mapfile printf read return set sh shift source test time trap
+true ulimit umask unset wait
 
 awk base64 cat chmod chown cp cut df diff du find grep gzip head install less ln ls md5sum mkdir mktemp mv od readlink
 realpath rm rsync sed seq sha256sum sort stat tail tar tee touch tr uniq wc xargs xz
