@@ -38,8 +38,12 @@ def codes(setup: Context) -> set[str]:
 
 @pytest.mark.parametrize("release", known_releases())
 def test_the_default_recipe_breaks_no_rule_in_any_release(release: str) -> None:
-    allowed = {"open-without-key", "nccl-deadlock", "torchcodec-aarch64", "defect-absent"}
+    allowed = {"open-without-key", "nccl-deadlock", "torchcodec-aarch64", "defect-absent", "defect-unlisted"}
     assert codes(context(release)) <= allowed
+    unlisted = [found.message for found in DefectsKnown().check(context(release)) if found.code == "defect-unlisted"]
+    # Their patches have not run on a GPU, so no recipe asks for them yet.
+    waiting = {"vision-sinks-window", "audio-causal-window"}
+    assert all(set(message.partition("does not list: ")[2].split(", ")) <= waiting for message in unlisted)
 
 
 @pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: rule.code)
@@ -116,8 +120,10 @@ def listing(release: str, defects: tuple[str, ...], *overrides: str) -> Context:
     return Context(replace(setup.recipe, defects=defects), setup.cluster, setup.model, setup.release)
 
 
-OLDER = tuple(name for name in load_defects() if name != "mtp-triton-window")
-NEWER = tuple(name for name in OLDER if name != "audio-encoder-flash-attn")
+ALL = tuple(name for name in load_defects() if name != "mtp-triton-window")
+# 0.5.16 builds the audio encoder otherwise: one defect goes, another comes.
+OLDER = tuple(name for name in ALL if name != "audio-causal-window")
+NEWER = tuple(name for name in ALL if name != "audio-encoder-flash-attn")
 
 
 @pytest.mark.parametrize(
@@ -125,8 +131,9 @@ NEWER = tuple(name for name in OLDER if name != "audio-encoder-flash-attn")
     [
         (listing("0.5.15.post1", OLDER), set()),
         (listing("0.5.16", NEWER), set()),
-        (listing("0.5.16", OLDER), {"defect-absent"}),
-        (listing("0.5.15.post1", NEWER), {"defect-unlisted"}),
+        (listing("0.5.16", ALL), {"defect-absent"}),
+        (listing("0.5.16", OLDER), {"defect-absent", "defect-unlisted"}),
+        (listing("0.5.15.post1", NEWER), {"defect-absent", "defect-unlisted"}),
         (listing("0.5.23", ()), {"defect-unlisted"}),
         (listing("0.5.23", (*NEWER, "mtp-triton-window")), {"defect-absent"}),
         (listing("0.5.23", (*NEWER, "nope")), {"defect-unknown"}),

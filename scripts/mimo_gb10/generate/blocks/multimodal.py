@@ -30,6 +30,9 @@ DEFECTS = {
 }
 """The defects in the way of each modality. A video with sound also goes through the audio encoder."""
 
+SILENT = ("vision-sinks-window", "audio-causal-window")
+"""Defects that make answers worse and stop none: the page's limits tell of them."""
+
 CHECKS = {
     "image": ("image", "images"),
     "audio": ("audio", "audio-inline"),
