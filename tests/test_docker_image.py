@@ -18,12 +18,12 @@ from mimo_gb10.defaults import DEFAULT_CLUSTER
 from mimo_gb10.launch import check
 from mimo_gb10.paths import PATCHES, RECIPES, ROOT, names_in
 from mimo_gb10.plan import LaunchPlan
-from mimo_gb10.targets import docker
+from mimo_gb10.targets import container, docker
 from tests.support.patch_world import World, make_world
 from tests.support.run import make_stubs, run_script
 from tests.support.trees import pristine
 
-DOCKERFILE = ROOT / docker.DOCKERFILE
+DOCKERFILE = ROOT / container.DOCKERFILE
 INSIDE = "/opt/mimo-gb10"
 
 
@@ -214,30 +214,30 @@ def test_the_script_builds_what_the_ranks_run(tmp_path: Path, recipe: str) -> No
     make_stubs(tmp_path)
     plan = plan_of(recipe)
     assert plan.defects
-    (script,) = docker.prepare(plan).values()
+    (script,) = container.prepare(plan).values()
     seen = run_script(script, tmp_path)
     assert seen.argv == [
         "docker", "build", f"--build-arg=BASE_IMAGE={plan.image}", f"--build-arg=DEFECTS={' '.join(plan.defects)}",
-        f"--tag={docker.image(plan)}", "--file=docker/Dockerfile", ".",
+        f"--tag={container.image(plan)}", "--file=docker/Dockerfile", ".",
     ]  # fmt: skip
     ranks = run_script(docker.render(plan, plan.ranks[0]), tmp_path)
-    assert docker.image(plan) in ranks.argv
+    assert container.image(plan) in ranks.argv
     assert plan.image not in ranks.argv
-    assert re.fullmatch(r"mimo-gb10/[a-z0-9]+(-[a-z0-9]+)*:[\w][\w.-]{0,127}", docker.image(plan))
-    assert (ROOT / docker.DOCKERFILE).is_file()
+    assert re.fullmatch(r"mimo-gb10/[a-z0-9]+(-[a-z0-9]+)*:[\w][\w.-]{0,127}", container.image(plan))
+    assert (ROOT / container.DOCKERFILE).is_file()
 
 
 def test_the_comment_in_a_rank_script_is_the_same_command(tmp_path: Path) -> None:
     make_stubs(tmp_path)
     plan = plan_of("gb10x4-omni")
     (line,) = re.findall(r"(?m)^#   (docker build .*)$", docker.render(plan, plan.ranks[1]))
-    (script,) = docker.prepare(plan).values()
+    (script,) = container.prepare(plan).values()
     assert run_script(f"exec {line}\n", tmp_path).argv == run_script(script, tmp_path).argv
 
 
 def test_a_recipe_without_defects_runs_its_own_image() -> None:
     plan = plan_of("gb10x4-omni")
     bare = LaunchPlan(plan.recipe, plan.title, plan.release, plan.image, plan.cluster, plan.model_path, plan.ranks)
-    assert docker.image(bare) == plan.image
-    assert docker.prepare(bare) == {}
+    assert container.image(bare) == plan.image
+    assert container.prepare(bare) == {}
     assert "docker build" not in docker.render(bare, bare.ranks[0])

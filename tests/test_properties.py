@@ -15,7 +15,7 @@ from mimo_gb10.findings import has_errors
 from mimo_gb10.launch import make_context, run_checks
 from mimo_gb10.plan import COMMAND, LaunchPlan, RankLaunch, make_plan
 from mimo_gb10.recipe import load_recipe
-from mimo_gb10.targets import bash, docker
+from mimo_gb10.targets import bash, container, docker
 from mimo_gb10.text.document import parse_document
 from tests.support.hostile import slow_process, value, variable
 from tests.support.run import Seen, make_stubs, run_script
@@ -36,7 +36,7 @@ def docker_env(argv: list[str]) -> dict[str, str]:
 def check_docker(seen: Seen, plan: LaunchPlan, rank: RankLaunch) -> None:
     assert seen.argv[:2] == ["docker", "run"]
     image = len(seen.argv) - len(rank.argv) - 1
-    assert seen.argv[image] == docker.image(plan)
+    assert seen.argv[image] == container.image(plan)
     assert tuple(seen.argv[image + 1 :]) == rank.argv
     options = seen.argv[2:image]
     assert all(option.startswith("--") for option in options)

@@ -15,8 +15,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,6 @@ class Run:
     name: str
     arguments: tuple[str, ...]
     recipe: str = "gb10x4-post"
-    env: Mapping[str, str] = field(default_factory=dict)
 
 
 MTP = ("--mtp", "on", "--base", "{base}")
@@ -92,7 +91,7 @@ def start(run: Run, release: str, site: Path, port: int, out: Path, stress: str)
         "--sglang", release, "--sglang-dir", str(site), "--ranks", "2", "--port", str(port), "--out", str(folder),
         "--stress", stress, "--record", str(folder / "recording.jsonl.gz"), *words, *stand_ins,
     ]  # fmt: skip
-    env = {**os.environ, "SGLANG_IS_FLASHINFER_AVAILABLE": "false", "OMP_NUM_THREADS": "4", **run.env}
+    env = {**os.environ, "SGLANG_IS_FLASHINFER_AVAILABLE": "false", "OMP_NUM_THREADS": "4"}
     # Servers that start while others grow would find the GPUs' memory unlike.
     env["SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK"] = "0"
     with (folder / "said.txt").open("wb") as said:

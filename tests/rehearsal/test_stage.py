@@ -65,6 +65,10 @@ def test_a_death_is_noted_and_the_next_check_finds_a_server(stage: Stage) -> Non
     assert "rank 0 ended with 9" in results[1].outcome.says
     assert stage.deaths == [("deadly", "rank 0 ended with 9")]
     assert len(stage.starts) == 2
+    # A client knows nothing of ranks, and a recording is what a client saw.
+    assert [result.check.name for result in stage.answered] == ["first", "deadly", "after"]
+    assert "rank 0" not in stage.answered[1].outcome.says
+    assert results[1].outcome.says.startswith(stage.answered[1].outcome.says)
 
 
 def test_a_check_that_revives_by_itself_leaves_its_death_too(stage: Stage) -> None:

@@ -8,15 +8,21 @@ import gzip
 import http.server
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from mimo_gb10.paths import ROOT
+import pytest
+
+from mimo_gb10.paths import DOCS, ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"]
@@ -71,3 +77,15 @@ def pages(folder: Path) -> list[str]:
     """Every page's path below the root, as a reader would type it."""
     files = sorted(folder.rglob("*.html"))
     return [str(file.relative_to(folder)).removesuffix("index.html") for file in files]
+
+
+def serve_tool(page: Page, name: str) -> None:
+    """A tool's Markdown as a page, without the theme, which knows nothing of the tool."""
+    markdown = pytest.importorskip("markdown")
+    text = (DOCS / f"tools/{name}.md").read_text(encoding="utf-8")
+    body = markdown.markdown(text, extensions=["md_in_html", "attr_list", "fenced_code"])
+    html = f"<!doctype html><html lang=en><head><link rel=icon href=data:,><title>x</title></head><body>{body}</body>"
+    page.route(
+        re.compile(rf"/tools/{name}/(\?.*)?$"),
+        lambda route: route.fulfill(body=html, content_type="text/html; charset=utf-8"),
+    )

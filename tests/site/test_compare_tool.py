@@ -22,7 +22,7 @@ from mimo_gb10.paths import DOCS, ROOT
 from mimo_gb10.release import known_releases, load_release
 from mimo_gb10.report import Paint
 from mimo_gb10.rules import ALL_RULES
-from tests.site.support import serving
+from tests.site.support import serve_tool, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -54,22 +54,10 @@ def page(browser: Browser) -> Iterator[Any]:
         context = browser.new_context(base_url=address, permissions=["clipboard-read", "clipboard-write"])
         opened = context.new_page()
         opened.set_default_timeout(20_000)
-        _serve_the_page(opened)
+        serve_tool(opened, "compare")
         opened.goto("/tools/compare/")
         yield opened
         context.close()
-
-
-def _serve_the_page(page: Any) -> None:
-    """The page's Markdown as a page, without the theme, which knows nothing of the tool."""
-    markdown = pytest.importorskip("markdown")
-    text = (DOCS / "tools/compare.md").read_text(encoding="utf-8")
-    body = markdown.markdown(text, extensions=["md_in_html", "attr_list", "fenced_code"])
-    html = f"<!doctype html><html lang=en><head><link rel=icon href=data:,><title>x</title></head><body>{body}</body>"
-    page.route(
-        re.compile(r"/tools/compare/(\?.*)?$"),
-        lambda route: route.fulfill(body=html, content_type="text/html; charset=utf-8"),
-    )
 
 
 def printed(recipe: str, old: str, new: str, *, as_json: bool) -> str:

@@ -20,7 +20,7 @@ from mimo_gb10.diagnose.symptoms import load_symptoms
 from mimo_gb10.diagnose.verdict import find
 from mimo_gb10.paths import DOCS
 from tests.diagnose.cases import EXPECTED, LOGS, all_cases
-from tests.site.support import serving
+from tests.site.support import serve_tool, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -67,19 +67,10 @@ def page(browser: Browser) -> Iterator[Any]:
     with serving(DOCS) as address:
         opened = browser.new_page(base_url=address)
         opened.set_default_timeout(60_000)
-        _serve_the_page(opened)
+        serve_tool(opened, "diagnose")
         opened.goto("/tools/diagnose/")
         yield opened
         opened.close()
-
-
-def _serve_the_page(page: Any) -> None:
-    """The page's Markdown as a page, without the theme, which knows nothing of the tool."""
-    markdown = pytest.importorskip("markdown")
-    text = (DOCS / "tools/diagnose.md").read_text(encoding="utf-8")
-    body = markdown.markdown(text, extensions=["md_in_html", "attr_list", "fenced_code"])
-    html = f"<!doctype html><html lang=en><head><link rel=icon href=data:,><title>x</title></head><body>{body}</body>"
-    page.route("**/tools/diagnose/", lambda route: route.fulfill(body=html, content_type="text/html; charset=utf-8"))
 
 
 def ours(ranks: Sequence[Blocks]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 //
 // The first half knows no page: it turns the data back into what the command prints.
 
+import { SITE, make } from "./dom.js";
+
 /** Which row of a list of pairs belongs to two releases: pairs stand older one first, in the order of the releases. */
 function placeOf(data, old, now) {
   const [first, second] = [data.versions.indexOf(old), data.versions.indexOf(now)];
@@ -67,16 +69,6 @@ export function stateOf(data, query) {
 }
 
 // --- the page
-
-const SITE = new URL("../../", import.meta.url);
-
-/** An element with its attributes and children; text becomes text, never markup. */
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
 
 function linked(path, ...children) {
   return path ? make("a", { href: new URL(path, SITE).href }, ...children) : make("span", {}, ...children);

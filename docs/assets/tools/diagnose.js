@@ -3,6 +3,8 @@
 //
 // The first half knows no page: Scanner and Feeder find lines, RankLog remembers them, find() says what they prove.
 
+import { SITE, make } from "./dom.js";
+
 const EXCERPT = 240;
 const LONGEST_SHAPE = 2048;
 const MOST_SHAPES = 20000;
@@ -460,16 +462,6 @@ function rest() {
 
 /** Text of this size goes past the text field, which would take minutes to lay it out. */
 const LONGEST_FIELD = 500_000;
-
-const SITE = new URL("../../", import.meta.url);
-
-/** An element with its attributes and children; text becomes text, never markup. */
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children.filter((child) => child !== null));
-  return element;
-}
 
 function linkTo(path, text) {
   return make("a", { href: new URL(path, SITE).href }, text);

@@ -293,7 +293,7 @@ def _head(
                 recorder.started(check)
                 if check.area not in SMOKE_AREAS and not recorder.is_over:
                     # The load after the smoke test is thousands of requests, and nothing is replayed from it.
-                    recorder.results(session, stage.as_answered(results))
+                    recorder.results(session, stage.answered)
 
         interrupted = False
         try:
@@ -311,7 +311,7 @@ def _head(
                         facts = _facts(session)
                 facts = facts or _facts(session)
                 if recorder is not None and not recorder.is_over:
-                    recorder.results(session, stage.as_answered(results))
+                    recorder.results(session, stage.answered)
         except KeyboardInterrupt:
             interrupted = True
         live.clear()

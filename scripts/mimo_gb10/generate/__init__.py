@@ -67,17 +67,19 @@ def write(root: Path = ROOT) -> list[str]:
         for path in sorted(_files(root, folder) - set(made)):
             (root / path).unlink()
             changed.append(path)
-        for path, output in made.items():
-            file = root / path
-            if file.is_file() and file.read_text(encoding="utf-8") == output.text:
-                continue
-            write_files(file.parent, {file.name: output})
-            changed.append(path)
-    for path, output in blocks.make(root).items():
+        changed += _put(root, made)
+    return changed + _put(root, blocks.make(root))
+
+
+def _put(root: Path, made: Mapping[str, Output]) -> list[str]:
+    """Write the files that differ; returns their paths."""
+    changed = []
+    for path, output in made.items():
         file = root / path
-        if file.read_text(encoding="utf-8") != output.text:
-            write_files(file.parent, {file.name: output})
-            changed.append(path)
+        if file.is_file() and file.read_text(encoding="utf-8") == output.text:
+            continue
+        write_files(file.parent, {file.name: output})
+        changed.append(path)
     return changed
 
 

@@ -14,6 +14,7 @@ from mimo_gb10.files import Output
 from mimo_gb10.findings import Finding
 from mimo_gb10.generate.markdown import code, mark, table
 from mimo_gb10.generate.prose import block
+from mimo_gb10.generate.rehearsals import where
 from mimo_gb10.launch import check
 from mimo_gb10.paths import RECIPES, ROOT, names_in
 from mimo_gb10.plan import LaunchPlan
@@ -105,13 +106,11 @@ def _evidence(context: Context) -> str:
 def _receipt(name: str) -> str:
     """A rehearsal of this very launch: when, on what, and how it ended."""
     receipt = rehearsals()[name]
-    gpus = Counter(gpu["name"] for gpu in receipt["machine"]["gpus"])
-    machine = ", ".join(f"{count} × {gpu}" for gpu, count in gpus.items())
     checks = Counter(check["status"] for check in receipt["checks"])
     counted = ", ".join(f"{checks[status]} {status}" for status in ("ok", "warn", "fail", "skip") if checks[status])
     return (
         f"[{name}](../rehearsals/{name}.md): a rehearsal of this very launch on {receipt['date'][:10]}, SGLang "
-        f"{receipt['sglang']['version']}, {receipt['ranks']} ranks on {machine}; checks: {counted}."
+        f"{receipt['sglang']['version']}, {where(receipt)}; checks: {counted}."
     )
 
 

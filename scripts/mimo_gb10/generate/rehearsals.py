@@ -72,7 +72,7 @@ def _row(name: str, receipt: Receipt) -> list[str]:
         f"patches: {_patches(receipt)}",
         receipt["ended"],
         _counts(receipt["checks"]),
-        _where(receipt),
+        where(receipt),
     ]
 
 
@@ -91,7 +91,8 @@ def _patches(receipt: Receipt) -> str:
     return "none" if not receipt["sglang"]["mended"] else ", ".join(map(code, receipt["sglang"]["mended"]))
 
 
-def _where(receipt: Receipt) -> str:
+def where(receipt: Receipt) -> str:
+    """How many ranks ran, on which GPUs."""
     names = Counter(gpu["name"] for gpu in receipt["machine"]["gpus"])
     ranks = f"{receipt['ranks']} rank{'' if receipt['ranks'] == 1 else 's'}"
     return f"{ranks} on " + ", ".join(f"{count} × {name}" for name, count in names.items())
@@ -130,7 +131,7 @@ def _parts(name: str, receipt: Receipt) -> Iterator[str]:
     yield f"Recipe {code(recipe['name'])} on SGLang {recipe['sglang']}, {patched}, {_mtp(receipt)}.\n"
     hosts = "one host" if receipt["hosts"] == 1 else f"{receipt['hosts']} hosts"
     yield (
-        f"Run on {receipt['date'][:10]}: {_where(receipt)} of {hosts}, with a tiny random model of "
+        f"Run on {receipt['date'][:10]}: {where(receipt)} of {hosts}, with a tiny random model of "
         f"{receipt['model']['bytes'] >> 20} MiB. Not on GB10. How it ended: {receipt['ended']}. "
         f"Receipt: `docs/evidence/rehearsals/{name}.json`.\n"
     )

@@ -32,6 +32,7 @@ class Stage:
         deaths: By the name of the check that was running: which ranks ended and how, or that the server hung.
         not_ready: Why it is not there; None while it is.
         running: The check that is running.
+        answered: What the checks came to for a client, who is not told which rank ended.
     """
 
     ranks: Ranks
@@ -42,6 +43,7 @@ class Stage:
     deaths: list[tuple[str, str]] = field(default_factory=list)
     not_ready: str | None = None
     running: str = ""
+    answered: list[Result] = field(default_factory=list)
 
     def wait(self) -> bool:
         """Wait until the server answers; False if a rank ends or the time is over (`not_ready` says which)."""
@@ -77,21 +79,13 @@ class Stage:
         """Run checks one by one. One that brings a rank down fails and says so; the ranks are started again."""
         for check in checks:
             if self.not_ready is not None:
-                yield Result(check, skip(self.not_ready), 0.0)
+                self.answered.append(Result(check, skip(self.not_ready), 0.0))
+                yield self.answered[-1]
                 continue
             self.running = check.name
             for result in run([check], session, started):
+                self.answered.append(result)
                 yield self._buried(result)
-
-    def as_answered(self, results: Sequence[Result]) -> list[Result]:
-        """Results as a client sees them, who is not told which rank ended."""
-        ends = {during: f"; then {how}" for during, how in self.deaths}
-        return [
-            replace(result, outcome=replace(result.outcome, says=result.outcome.says.removesuffix(end)))
-            if (end := ends.get(result.check.name, ""))
-            else result
-            for result in results
-        ]
 
     def _buried(self, result: Result) -> Result:
         if result.outcome.status is Status.FAIL:

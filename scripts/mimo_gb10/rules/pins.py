@@ -10,7 +10,15 @@ from mimo_gb10.findings import Finding, warning
 from mimo_gb10.rules.base import Rule
 
 _PACKAGE = "nvidia-nccl-cu13"
-FIRST_GOOD_NCCL = (2, 29, 3)
+_FIRST_GOOD = (2, 29, 3)
+FIRST_GOOD_NCCL = ".".join(map(str, _FIRST_GOOD))
+"""The first NCCL without the deadlock."""
+
+
+def can_deadlock(nccl: str) -> bool:
+    """Whether a version of NCCL is older than that; False where there is none."""
+    version = tuple(int(part) for part in re.findall(r"\d+", nccl)[:3])
+    return bool(version) and version < _FIRST_GOOD
 
 
 class NcclDeadlock(Rule):
@@ -26,8 +34,7 @@ class NcclDeadlock(Rule):
     def check(self, context: Context) -> Iterator[Finding]:
         """The pinned NCCL of a release, for a launch over several GB10 nodes."""
         pinned = context.release.pins().get(_PACKAGE, "")
-        version = tuple(int(part) for part in re.findall(r"\d+", pinned)[:3])
-        if context.recipe.nodes > 1 and context.is_gb10 and version and version < FIRST_GOOD_NCCL:
+        if context.recipe.nodes > 1 and context.is_gb10 and can_deadlock(pinned):
             yield warning(
                 self.code,
                 f"SGLang {context.release.version} brings NCCL {pinned}, "

@@ -10,7 +10,7 @@ from typing import cast
 from mimo_gb10.defaults import SCRIPT_TARGETS, TARGETS
 from mimo_gb10.findings import Finding
 from mimo_gb10.plan import LaunchPlan, RankLaunch
-from mimo_gb10.targets.files import LaunchFile
+from mimo_gb10.targets.files import LaunchFile, executables
 
 Render = Callable[[LaunchPlan, RankLaunch], str]
 Prepare = Callable[[LaunchPlan], Mapping[str, str]]
@@ -26,7 +26,7 @@ def launch_files(target: str, plan: LaunchPlan) -> Sequence[LaunchFile]:
     """
     if target not in SCRIPT_TARGETS:
         return cast(Files, _module(target).files)(plan)
-    scripts = [LaunchFile(name, text, "bash", executable=True) for name, text in preparations(target, plan).items()]
+    scripts = executables(preparations(target, plan))
     render = renderer(target)
     ranks = [LaunchFile(file_name(rank), render(plan, rank), "bash", rank.rank, executable=True) for rank in plan.ranks]
     return (*scripts, *ranks)

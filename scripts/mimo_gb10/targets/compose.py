@@ -9,7 +9,7 @@ from mimo_gb10.names import container_name
 from mimo_gb10.plan import LaunchPlan, RankLaunch
 from mimo_gb10.targets import container
 from mimo_gb10.targets.container import CORE, config_file, image, slug
-from mimo_gb10.targets.files import LaunchFile, hash_comment, heading, on_each, per_node, readme, ready
+from mimo_gb10.targets.files import LaunchFile, executables, hash_comment, heading, on_each, per_node, readme, ready
 from mimo_gb10.text.yaml import Words, dump
 
 SERVICE = "sglang"
@@ -23,7 +23,7 @@ _RESTART = (
 
 def files(plan: LaunchPlan) -> Sequence[LaunchFile]:
     """The image's script, a Compose file per rank, and the README."""
-    scripts = [LaunchFile(name, text, "bash", executable=True) for name, text in container.prepare(plan).items()]
+    scripts = executables(container.prepare(plan))
     ranks = [LaunchFile(file_name(rank), render(plan, rank), "yaml", rank.rank) for rank in plan.ranks]
     return (*scripts, *ranks, _readme(plan))
 

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from mimo_gb10.plan import LaunchPlan, RankLaunch
-from mimo_gb10.targets import container
-from mimo_gb10.targets.container import BUILD_SCRIPT, CORE, DOCKERFILE, build_words, image, mount, run_options
+from mimo_gb10.targets.container import build_words, image, prepare, run_options
 from mimo_gb10.targets.header import header
 from mimo_gb10.text.shell import command_lines, comment, quote
 
-__all__ = ["BUILD_SCRIPT", "CONTAINER", "DOCKERFILE", "image", "mount", "prepare", "render"]
-
-CONTAINER = CORE.options()
-
-
-def prepare(plan: LaunchPlan) -> Mapping[str, str]:
-    """The script that builds the patched image, if the recipe lists defects."""
-    return container.prepare(plan)
+__all__ = ["prepare", "render"]
 
 
 def _image_first(plan: LaunchPlan) -> str:

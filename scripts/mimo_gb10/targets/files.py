@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mimo_gb10.findings import Finding, error
 from mimo_gb10.names import with_port
 from mimo_gb10.plan import LaunchPlan, RankLaunch
 from mimo_gb10.text.shell import comment, quote
@@ -31,6 +32,32 @@ class LaunchFile:
     rank: int | None = None
     executable: bool = False
     is_copy: bool = False
+
+
+def executables(scripts: Mapping[str, str]) -> list[LaunchFile]:
+    """Scripts to run on every node before the first start, by file name."""
+    return [LaunchFile(name, text, "bash", executable=True) for name, text in scripts.items()]
+
+
+def same_for_all(plan: LaunchPlan) -> RankLaunch:
+    """The launch of every rank with marks in it, for a system that picks which node runs which rank.
+
+    Raises:
+        ValueError: If the nodes are not alike; a target's `refuse` says so first.
+    """
+    template = plan.one_for_all()
+    if template is None:
+        raise ValueError("the nodes are not alike")
+    return template
+
+
+def nodes_differ(target: str, why: str) -> Finding:
+    """What is wrong with a plan whose nodes are not alike, for such a system."""
+    return error(
+        f"{target}-nodes-differ",
+        f"the nodes differ in more than their address, and {why}",
+        "Give all nodes the same socket_interface and rdma_devices, or use another target.",
+    )
 
 
 def heading(plan: LaunchPlan, rank: RankLaunch | None = None) -> str:

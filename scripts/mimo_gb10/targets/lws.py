@@ -10,7 +10,16 @@ from mimo_gb10.findings import Finding, error
 from mimo_gb10.plan import MARKS, LaunchPlan, RankLaunch
 from mimo_gb10.targets import container
 from mimo_gb10.targets.container import CORE, config_file, slug
-from mimo_gb10.targets.files import LaunchFile, hash_comment, heading, readme, shell
+from mimo_gb10.targets.files import (
+    LaunchFile,
+    executables,
+    hash_comment,
+    heading,
+    nodes_differ,
+    readme,
+    same_for_all,
+    shell,
+)
 from mimo_gb10.text.shell import comment, quote
 from mimo_gb10.text.yaml import Words, dump
 
@@ -31,13 +40,7 @@ def refuse(plan: LaunchPlan) -> Sequence[Finding]:
     """Kubernetes picks which node runs which rank, so the nodes have to be alike; and the name has to be one of its."""
     found = []
     if plan.one_for_all() is None:
-        found.append(
-            error(
-                "lws-nodes-differ",
-                "the nodes differ in more than their address, and Kubernetes picks which node runs which rank",
-                "Give all nodes the same socket_interface and rdma_devices, or use another target.",
-            )
-        )
+        found.append(nodes_differ("lws", "Kubernetes picks which node runs which rank"))
     name = slug(plan.recipe)
     if not _NAME.match(name) or len(name) > _LONGEST:
         message = f"Kubernetes takes no Service of the name {name!r}: a letter first, and at most {_LONGEST} characters"
@@ -47,7 +50,7 @@ def refuse(plan: LaunchPlan) -> Sequence[Finding]:
 
 def files(plan: LaunchPlan) -> Sequence[LaunchFile]:
     """The image's script, the set with its Service, and the README."""
-    scripts = [LaunchFile(name, text, "bash", executable=True) for name, text in container.prepare(plan).items()]
+    scripts = executables(container.prepare(plan))
     return (*scripts, LaunchFile(file_name(plan), render(plan), "yaml"), _readme(plan))
 
 
@@ -62,9 +65,7 @@ def render(plan: LaunchPlan) -> str:
     Raises:
         ValueError: If the nodes are not alike; `refuse` says so first.
     """
-    template = plan.one_for_all()
-    if template is None:
-        raise ValueError("the nodes are not alike")
+    template = same_for_all(plan)
     name = slug(plan.recipe)
     leader = {"metadata": {"labels": {"role": "leader"}}, "spec": _pod(plan, template, is_leader=True)}
     group = {

@@ -11,7 +11,7 @@ from mimo_gb10.names import container_name
 from mimo_gb10.plan import LaunchPlan, RankLaunch
 from mimo_gb10.targets import container, unit
 from mimo_gb10.targets.container import CORE, config_file
-from mimo_gb10.targets.files import LaunchFile, on_each, per_node, readme, ready, shell
+from mimo_gb10.targets.files import LaunchFile, executables, on_each, per_node, readme, ready, shell
 from mimo_gb10.text.shell import quote
 from mimo_gb10.text.systemd import command, literal
 
@@ -19,8 +19,7 @@ from mimo_gb10.text.systemd import command, literal
 def files(plan: LaunchPlan) -> Sequence[LaunchFile]:
     """The image's script, a Quadlet per rank, and the README."""
     plan = replace(plan, image=_qualified(plan.image))
-    made = container.prepare(plan, "podman").items()
-    scripts = [LaunchFile(name, text, "bash", executable=True) for name, text in made]
+    scripts = executables(container.prepare(plan, "podman"))
     units = [LaunchFile(file_name(plan, rank), render(plan, rank), "ini", rank.rank) for rank in plan.ranks]
     return (*scripts, *units, _readme(plan))
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from mimo_gb10.findings import Finding, error
+from mimo_gb10.findings import Finding
 from mimo_gb10.plan import MARKS, LaunchPlan, RankLaunch
 from mimo_gb10.targets import container
-from mimo_gb10.targets.files import LaunchFile, hash_comment, heading, readme, shell
+from mimo_gb10.targets.files import (
+    LaunchFile,
+    executables,
+    hash_comment,
+    heading,
+    nodes_differ,
+    readme,
+    same_for_all,
+    shell,
+)
 from mimo_gb10.text.shell import comment, option_groups, quote
 
 _VARIABLE = {mark: f'"$__{name}"' for name, mark in MARKS.items()}
@@ -52,15 +61,7 @@ exec srun "${{options[@]}}" bash -c "$(declare -f rank_task); rank_task"
 
 def refuse(plan: LaunchPlan) -> Sequence[Finding]:
     """Slurm picks which node runs which rank, so the nodes have to be alike."""
-    if plan.one_for_all() is not None:
-        return ()
-    return [
-        error(
-            "slurm-nodes-differ",
-            "the nodes differ in more than their address, and Slurm picks which node runs which rank",
-            "Give all nodes the same socket_interface and rdma_devices, or use another target.",
-        )
-    ]
+    return () if plan.one_for_all() is not None else [nodes_differ("slurm", "Slurm picks which node runs which rank")]
 
 
 def file_name(plan: LaunchPlan) -> str:
@@ -70,7 +71,7 @@ def file_name(plan: LaunchPlan) -> str:
 
 def files(plan: LaunchPlan) -> Sequence[LaunchFile]:
     """The image's script, the job, and the README."""
-    scripts = [LaunchFile(name, text, "bash", executable=True) for name, text in container.prepare(plan).items()]
+    scripts = executables(container.prepare(plan))
     return (*scripts, LaunchFile(file_name(plan), render(plan), "bash"), _readme(plan))
 
 
@@ -80,9 +81,7 @@ def render(plan: LaunchPlan) -> str:
     Raises:
         ValueError: If the nodes are not alike; `refuse` says so first.
     """
-    template = plan.one_for_all()
-    if template is None:
-        raise ValueError("the nodes are not alike")
+    template = same_for_all(plan)
     config = container.config_file(template)
     values = {
         "image": quote(container.image(plan)),

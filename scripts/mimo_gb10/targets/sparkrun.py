@@ -11,7 +11,7 @@ from mimo_gb10.model import Model
 from mimo_gb10.paths import ROOT
 from mimo_gb10.plan import MARKS, LaunchPlan, RankLaunch
 from mimo_gb10.targets.container import CORE, config_file, slug
-from mimo_gb10.targets.files import LaunchFile, hash_comment, heading, readme, shell
+from mimo_gb10.targets.files import LaunchFile, hash_comment, heading, nodes_differ, readme, shell
 from mimo_gb10.text.shell import command_lines, comment, quote
 from mimo_gb10.text.yaml import dump
 
@@ -40,11 +40,7 @@ def refuse(plan: LaunchPlan) -> Sequence[Finding]:
 def _refusals(plan: LaunchPlan) -> Iterator[Finding]:
     template, model = plan.one_for_all(), plan.model
     if template is None or model is None:
-        yield error(
-            "sparkrun-nodes-differ",
-            "the nodes differ in more than their address, and sparkrun finds names of interfaces by itself",
-            "Give all nodes the same socket_interface and rdma_devices, or use another target.",
-        )
+        yield nodes_differ("sparkrun", "sparkrun finds names of interfaces by itself")
         return
     if config_file(template) is not None:
         yield error(

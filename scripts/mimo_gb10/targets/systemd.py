@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mimo_gb10.names import container_name
 from mimo_gb10.plan import LaunchPlan, RankLaunch
 from mimo_gb10.targets import container, unit
-from mimo_gb10.targets.files import LaunchFile, on_each, per_node, readme, ready, shell
+from mimo_gb10.targets.files import LaunchFile, executables, on_each, per_node, readme, ready, shell
 from mimo_gb10.text.shell import comment, quote
 from mimo_gb10.text.systemd import command
 
@@ -20,7 +20,7 @@ _READY = (
 
 def files(plan: LaunchPlan) -> Sequence[LaunchFile]:
     """The image's script, a unit per rank, and the README."""
-    scripts = [LaunchFile(name, text, "bash", executable=True) for name, text in container.prepare(plan).items()]
+    scripts = executables(container.prepare(plan))
     units = [LaunchFile(unit.unit_name(plan, rank), render(plan, rank), "ini", rank.rank) for rank in plan.ranks]
     return (*scripts, *units, _readme(plan))
 

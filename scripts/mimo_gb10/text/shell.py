@@ -6,6 +6,8 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 
+from mimo_gb10.text.escape import without_nul
+
 # Bash gives these a meaning or a value of its own, or makes them read-only: exporting one fails or changes the script.
 _BASH_OWNED = frozenset(
     "_ BASHOPTS BASHPID BASH_ENV COMP_WORDBREAKS DIRSTACK ENV EPOCHREALTIME EPOCHSECONDS EUID FUNCNAME GLOBIGNORE "
@@ -27,9 +29,7 @@ def quote(value: str) -> str:
     Raises:
         ValueError: If the value holds a NUL character, which no program argument can.
     """
-    if "\0" in value:
-        raise ValueError("a program argument cannot hold a NUL character")
-    return shlex.quote(value)
+    return shlex.quote(without_nul(value))
 
 
 def comment(text: str) -> str:

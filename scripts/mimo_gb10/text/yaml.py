@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mimo_gb10.text.escape import double_quoted, without_nul
 from mimo_gb10.text.shell import comment, option_groups
 
 # Text that no reader takes for anything else, inside brackets too. Everything else is quoted.
 _PLAIN = re.compile(r"(?:--?)?[A-Za-z/][A-Za-z0-9_./@+-]*\Z")
 _WORDS = frozenset("y n yes no on off true false null".split())
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 class Words(tuple[str, ...]):
@@ -24,22 +24,10 @@ def scalar(text: str) -> str:
     Raises:
         ValueError: If the text holds a NUL character, which no program argument can, or half of a surrogate pair.
     """
-    if "\0" in text:
-        raise ValueError("a program argument cannot hold a NUL character")
-    text.encode("utf-8")
+    without_nul(text).encode("utf-8")
     if _PLAIN.match(text) and text.lower() not in _WORDS:
         return text
-    return '"' + "".join(_escaped(ch) for ch in text) + '"'
-
-
-def _escaped(ch: str) -> str:
-    if ch in _ESCAPES:
-        return _ESCAPES[ch]
-    # The byte order mark and its like are not printable; what is left may stand as it is.
-    if ch.isprintable():
-        return ch
-    code = ord(ch)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return double_quoted(text, 0x100)
 
 
 def dump(value: Mapping[str, Any]) -> str:

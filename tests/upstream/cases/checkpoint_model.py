@@ -28,7 +28,8 @@ from unittest import mock
 warnings.filterwarnings("ignore")
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts"))
 import torch  # noqa: E402
-from mtp_window import CONFIGURATION, Settings  # noqa: E402
+from mtp_window import CONFIGURATION  # noqa: E402
+from settings import Settings  # noqa: E402
 from stand_in_absent import stand_in_for  # noqa: E402
 
 # Asked for by SGLang on a machine with neither CUDA nor a supported CPU.

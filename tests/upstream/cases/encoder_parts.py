@@ -14,6 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
+from settings import Settings
 from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts"))
@@ -30,17 +31,6 @@ SOME_MODEL = {
     "max_position_embeddings": 128,
 }  # fmt: skip
 """Newer releases read a model's configuration before they say which backend was asked for."""
-
-
-class Settings:
-    """Answers every question about the configuration: with what it was given, else with None."""
-
-    def __init__(self, **known):
-        self.__dict__.update(known)
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
 
 
 def serve(backend, device):

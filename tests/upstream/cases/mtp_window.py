@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from unittest import mock
 
 import torch
+from settings import Settings
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
@@ -39,17 +40,6 @@ PREFIXES = (
 )  # fmt: skip
 
 QUICK = (PREFIXES[0], PREFIXES[4], PREFIXES[7])
-
-
-class Settings:
-    """Answers every question about the configuration: with what it was given, else with None."""
-
-    def __init__(self, **known):
-        self.__dict__.update(known)
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
 
 
 class Pool(SWAKVPool):

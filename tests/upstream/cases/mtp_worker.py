@@ -11,7 +11,8 @@ import types
 from unittest import mock
 
 import torch
-from mtp_window import CONTEXT, DRAFT_TOKENS, MOST_REQUESTS, STEPS, Pool, Settings, configured, make_backend
+from mtp_window import CONTEXT, DRAFT_TOKENS, MOST_REQUESTS, STEPS, Pool, configured, make_backend
+from settings import Settings
 from sglang.srt.mem_cache.memory_pool import ReqToTokenPool
 from sglang.srt.model_executor.forward_batch_info import ForwardMode
 from sglang.srt.speculative import multi_layer_eagle_worker_v2 as worker

@@ -33,11 +33,11 @@ from mimo_gb10.preflight.results import FAIL
 from mimo_gb10.preflight.show import results_text
 from mimo_gb10.release import known_releases, load_release
 from mimo_gb10.report import Paint
-from mimo_gb10.rules.pins import FIRST_GOOD_NCCL
+from mimo_gb10.rules.pins import FIRST_GOOD_NCCL, can_deadlock
 from mimo_gb10.smoke.catalog import ALL_CHECKS as SMOKE_CHECKS
 from mimo_gb10.smoke.catalog import AREAS
 from mimo_gb10.spans import runs, span
-from mimo_gb10.targets import docker, launch_files
+from mimo_gb10.targets import container, docker, launch_files
 from mimo_gb10.targets.files import README
 from mimo_gb10.text.shell import command_lines, quote
 
@@ -251,8 +251,8 @@ def _check_output() -> str:
 
 def _image_build() -> str:
     plan = _plan()
-    script = docker.prepare(plan)[docker.BUILD_SCRIPT]
-    return f"{_shell(f'./launch/{docker.BUILD_SCRIPT}')}\nThe script is:\n\n{_shell(script)}"
+    script = container.prepare(plan)[container.BUILD_SCRIPT]
+    return f"{_shell(f'./launch/{container.BUILD_SCRIPT}')}\nThe script is:\n\n{_shell(script)}"
 
 
 def _image_copy() -> str:
@@ -266,15 +266,15 @@ def _image_pull() -> str:
 
 
 def _image_nccl() -> str:
-    tag = quote(docker.image(_plan()))
+    tag = quote(container.image(_plan()))
     return _shell(
-        f"docker build --tag {tag} - <<'END'\nFROM {docker.image(_plan())}\n"
+        f"docker build --tag {tag} - <<'END'\nFROM {container.image(_plan())}\n"
         f"RUN python3 -m pip install --no-cache-dir {_NCCL}=={GOOD_NCCL}\nEND"
     )
 
 
 def _image_check() -> str:
-    tag = quote(docker.image(_plan()))
+    tag = quote(container.image(_plan()))
     inside = "docker run --rm --network none --entrypoint python3 " + tag
     return _shell(
         f"{inside} /opt/mimo-gb10/scripts/apply_patches.py --status\n"
@@ -284,17 +284,13 @@ def _image_check() -> str:
 
 
 def _image_back() -> str:
-    return _shell(f"docker image rm {quote(docker.image(_plan()))}")
+    return _shell(f"docker image rm {quote(container.image(_plan()))}")
 
 
 def _nccl_releases() -> str:
-    first = ".".join(map(str, FIRST_GOOD_NCCL))
     pinned = [(load_release(version).pins().get(_NCCL, ""), version) for version in known_releases()]
-    rows = []
-    for version, releases in runs(pinned):
-        numbers = tuple(int(part) for part in version.split("."))
-        rows.append([span(releases), version, "no" if numbers < FIRST_GOOD_NCCL else "yes"])
-    return table(["SGLang", "NCCL that its torch requires", f"at least {first}"], rows)
+    rows = [[span(releases), version, "no" if can_deadlock(version) else "yes"] for version, releases in runs(pinned)]
+    return table(["SGLang", "NCCL that its torch requires", f"at least {FIRST_GOOD_NCCL}"], rows)
 
 
 # --- memory, weights, rehearsal
@@ -357,11 +353,11 @@ def _space() -> str:
 
 
 def _rehearse() -> str:
-    options = [word for word in docker.CONTAINER if not word.startswith("--shm-size")]
+    options = [word for word in container.CORE.options() if not word.startswith("--shm-size")]
     run = command_lines(("docker", "run"), ["--rm", "--init", *options])
     return _shell(
         f'{run} \\\n  --mount "type=bind,source=$PWD,target=/mimo-gb10" \\\n  --workdir /mimo-gb10 \\\n'
-        f"  {quote(docker.image(_plan()))} \\\n"
+        f"  {quote(container.image(_plan()))} \\\n"
         f"  python3 scripts/rehearse.py {DEFAULT_RECIPE} --cluster {MINE} --rank N"
     )
 
@@ -428,7 +424,7 @@ def _preflight_left() -> str:
 
 
 def _preflight_commands() -> str:
-    tag = quote(docker.image(_plan()))
+    tag = quote(container.image(_plan()))
     return _shell(
         f".venv/bin/python scripts/preflight.py {MINE} --recipe {DEFAULT_RECIPE} --all --problems\n"
         f".venv/bin/python scripts/preflight.py {MINE} --recipe {DEFAULT_RECIPE} --all --problems \\\n"
@@ -439,7 +435,7 @@ def _preflight_commands() -> str:
 # --- launch and after
 
 _MILESTONES = (
-    ("sglang is using nccl==", f"The NCCL that runs. Below {'.'.join(map(str, FIRST_GOOD_NCCL))}: stop, see step 5."),
+    ("sglang is using nccl==", f"The NCCL that runs. Below {FIRST_GOOD_NCCL}: stop, see step 5."),
     ("Init torch distributed ends.", "All ranks met, and NCCL came up."),
     ("Load weight begin.", "The checkpoint is being read. This is the long part."),
     ("Load weight end.", "This rank is done; its quarter is in memory."),
@@ -474,7 +470,7 @@ def _launch() -> str:
 
 
 def _start_order() -> str:
-    return _plain(start_order_text(_plan(), docker.prepare(_plan())))
+    return _plain(start_order_text(_plan(), container.prepare(_plan())))
 
 
 def _targets() -> str:

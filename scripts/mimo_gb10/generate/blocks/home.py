@@ -13,7 +13,7 @@ from mimo_gb10.generate.markdown import table
 from mimo_gb10.launch import check
 from mimo_gb10.paths import RECIPES, names_in
 from mimo_gb10.release import known_releases, load_release
-from mimo_gb10.rules.pins import FIRST_GOOD_NCCL
+from mimo_gb10.rules.pins import FIRST_GOOD_NCCL, can_deadlock
 
 _CLUSTER = "post-4x-gb10"
 _NCCL = "nvidia-nccl-cu13"
@@ -40,9 +40,8 @@ def _releases() -> str:
             ]
         )
     header = ["SGLang", "Date", "[Defects](patches/index.md)", "NCCL", "Rehearsed", "Recipes"]
-    first_good = ".".join(map(str, FIRST_GOOD_NCCL))
     note = (
-        f"Mended: with a patch of ours. Deadlock: NCCL before {first_good} can stall on aarch64 when ranks are on "
+        f"Mended: with a patch of ours. Deadlock: NCCL before {FIRST_GOOD_NCCL} can stall on aarch64 when ranks are on "
         "several nodes ([reported](https://github.com/NVIDIA/nccl/issues/2353)). An image may carry another NCCL than "
         "its torch requires."
     )
@@ -56,12 +55,7 @@ def _context(recipe: str) -> Context:
 
 
 def _nccl(version: str) -> str:
-    numbers = tuple(int(part) for part in version.split("."))
-    return (
-        version
-        if numbers >= FIRST_GOOD_NCCL
-        else f"{version}, can [deadlock](https://github.com/NVIDIA/nccl/issues/2353)"
-    )
+    return f"{version} (deadlock)" if can_deadlock(version) else version
 
 
 def _rehearsed(version: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE
 from mimo_gb10.evidence import level, proofs, rehearsals
 from mimo_gb10.generate.markdown import table
+from mimo_gb10.generate.rehearsals import where
 from mimo_gb10.launch import check
 from mimo_gb10.paths import RECIPES, names_in
 from mimo_gb10.recipe import Recipe
@@ -27,9 +28,7 @@ def _support(recipe: Recipe) -> str:
     """The level first, then what it rests on."""
     parts = [f"**{level(recipe)}**"]
     for name in proofs(recipe):
-        gpus = rehearsals()[name]["machine"]["gpus"]
-        where = f"{rehearsals()[name]['ranks']} ranks on {len(gpus)} × {gpus[0]['name']}"
-        parts.append(f"a tiny random model, {where} ([receipt](docs/rehearsals/{name}.md))")
+        parts.append(f"a tiny random model, {where(rehearsals()[name])} ([receipt](docs/rehearsals/{name}.md))")
     parts += [f"a [public report]({item.link}): {item.shows}" for item in recipe.evidence if not item.is_receipt]
     return "; ".join(parts) if len(parts) > 1 else f"{parts[0]}: no run is known"
 
