@@ -58,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--fault", action="append", default=[], choices=["pin-memory"],
                       help="make something fail in the ranks: pin-memory, as where memory is short")  # fmt: skip
+    made.add_argument("--fa3-encoders", action="store_true",
+                      help="encoders with FlashAttention 3, on Hopper only: to compare with")  # fmt: skip
     made.add_argument("--stand-in", action="append", default=[], metavar="TEXT",
                       help="for the receipt: what stood in for something that is missing; repeatable")  # fmt: skip
     made.add_argument("--json", action="store_true", help="print the receipt")

@@ -13,6 +13,7 @@ from typing import Any
 from mimo_gb10.findings import Location, Refused, error
 from mimo_gb10.paths import DOCS, ROOT
 from mimo_gb10.recipe import Recipe
+from mimo_gb10.rehearsal.adapt import ENCODERS
 from mimo_gb10.schema import check_schema
 from mimo_gb10.text.document import read_document
 
@@ -80,7 +81,11 @@ def failures(receipt: Receipt) -> list[str]:
 
 def proves(receipt: Receipt, recipe: Recipe) -> bool:
     """Whether a receipt shows that this very recipe starts, answers and lives, with the patches that it lists."""
-    return receipt["recipe"]["sha256"] == recipe.digest and is_whole(receipt)
+    return receipt["recipe"]["sha256"] == recipe.digest and is_whole(receipt) and not _has_other_encoders(receipt)
+
+
+def _has_other_encoders(receipt: Receipt) -> bool:
+    return any(change["what"] == ENCODERS for change in receipt["changes"])
 
 
 def is_whole(receipt: Receipt) -> bool:

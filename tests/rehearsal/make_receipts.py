@@ -20,14 +20,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BASES = ("docs/evidence/rehearsals/{release}-unpatched.json", "docs/evidence/rehearsals/{release}-patched.json")
-"""Where the text of a run without MTP may be kept, which MTP must not change."""
+RECEIPTS = ROOT / "docs" / "evidence" / "rehearsals"
+BASES = ("omni-patched", "unpatched", "patched")
+"""Runs whose text may be compared with: MTP must not change it. The first that there is, of this time or kept."""
 
-STAND_INS = (
-    "SGLang and what it needs came from scripts/pack_rehearsal.py.",
-    "Of that, bin/ffprobe and sgl_kernel.flash_ops are stand-ins.",
-    "flashinfer was switched off (SGLANG_IS_FLASHINFER_AVAILABLE=false).",
-)
+
+def stand_ins(site: Path) -> tuple[str, ...]:
+    """What stands in for something in a site, in words."""
+    absent = (site / "sgl_kernel" / "flash_ops.py").exists()
+    flash_ops = "Of that, bin/ffprobe and sgl_kernel.flash_ops are stand-ins."
+    cut = "Of that, bin/ffprobe is a stand-in, and sgl_kernel.flash_ops lacks the kernels that MiMo does not call."
+    return (
+        "SGLang and what it needs came from scripts/pack_rehearsal.py.",
+        flash_ops if absent else cut,
+        "flashinfer was switched off (SGLANG_IS_FLASHINFER_AVAILABLE=false).",
+    )
 
 
 @dataclass(frozen=True)
@@ -36,16 +43,20 @@ class Run:
 
     Attributes:
         name: Of its folder and its receipt, behind the release.
-        arguments: For rehearse.py; ``{release}`` is filled in.
+        arguments: For rehearse.py; ``{base}`` and ``{eager}`` are filled in.
         recipe: The recipe.
+        ranks: How many. Four share the GPUs of a machine that has two.
     """
 
     name: str
     arguments: tuple[str, ...]
     recipe: str = "gb10x4-post"
+    ranks: int = 2
 
 
-MTP = ("--mtp", "on", "--base", "{base}")
+MTP = ("--mtp", "on", "--set", "flags.mem-fraction-static=0.78", "--base", "{base}")
+FOUR = ("--gpus", "0,0,1,1", "--skip", "broken,stress")
+SENSES = ("--base", "{base}", "--only", "server,greedy-senses")
 EAGER = {
     "0.5.11": "flags.disable-cuda-graph=true",
     "0.5.17": "flags.cuda-graph-backend-decode=disabled",
@@ -56,7 +67,7 @@ WAVES: tuple[tuple[Run, ...], ...] = (
         Run("unpatched", ("--unpatched", "--skip", "broken")),
         Run("patched", ("--skip", "broken")),
         Run("omni-patched", ("--skip", "broken"), recipe="gb10x4-omni"),
-        Run("mtp-patched", (*MTP, "--skip", "broken")),
+        Run("mtp-patched", (*MTP, "--skip", "broken"), recipe="gb10x4-omni"),
         Run("mtp-unpatched-eager", ("--unpatched", *MTP, "--set", "{eager}", "--skip", "broken")),
         Run("mtp-unpatched", ("--unpatched", "--mtp", "on", "--only", "server")),
     ),
@@ -65,13 +76,27 @@ WAVES: tuple[tuple[Run, ...], ...] = (
         Run("pinning-fails-unpatched", ("--unpatched", "--fault", "pin-memory", "--only", "video")),
         Run("pinning-fails-patched", ("--fault", "pin-memory", "--only", "video")),
     ),
+    (
+        # By itself, since neighbours slow a race until it is not seen.
+        Run("mtp-unpatched-eager-alone", ("--unpatched", *MTP, "--set", "{eager}", "--only", "server,stress")),
+    ),
+    (
+        # FlashAttention 3 has the encoders' masks: what it gives, the patched way of GB10 has to give as well.
+        Run("senses-fa3", (*SENSES, "--fa3-encoders"), recipe="gb10x4-omni"),
+        Run("senses-without-masks", SENSES),
+    ),
+    (
+        Run("four-ranks", FOUR, recipe="gb10x4-omni", ranks=4),
+        Run("four-ranks-mtp", ("--mtp", "on", *FOUR), recipe="gb10x4-omni", ranks=4),
+    ),
 )
 
 
-def arguments_of(run: Run, release: str) -> list[str]:
+def arguments_of(run: Run, release: str, out: Path = RECEIPTS) -> list[str]:
     """A run's arguments for rehearse.py with everything filled in, but its recipe, release and place."""
-    base = next((path for name in BASES if (ROOT / (path := name.format(release=release))).exists()), None)
-    fill = {"release": release, "base": base, "eager": EAGER.get(release, "flags.disable-cuda-graph=true")}
+    places = [(out / f"{release}-{name}" / "receipt.json", RECEIPTS / f"{release}-{name}.json") for name in BASES]
+    base = next((place for pair in places for place in pair if place.exists()), None)
+    fill = {"base": base, "eager": EAGER.get(release, "flags.disable-cuda-graph=true")}
     words = [argument.format(**fill) for argument in run.arguments]
     if "--base" in words and base is None:
         at = words.index("--base")
@@ -83,13 +108,13 @@ def start(run: Run, release: str, site: Path, port: int, out: Path, stress: str)
     """One rehearsal as a process of its own; what it says goes to its folder."""
     folder = out / f"{release}-{run.name}"
     folder.mkdir(parents=True, exist_ok=True)
-    words = arguments_of(run, release)
-    stand_ins = [word for note in STAND_INS for word in ("--stand-in", note)]
+    words = arguments_of(run, release, out)
+    notes = [word for note in stand_ins(site) for word in ("--stand-in", note)]
     command = [
         sys.executable, str(ROOT / "scripts" / "unpack_rehearsal.py"), "--to", str(site), "--",
         sys.executable, str(ROOT / "scripts" / "rehearse.py"), run.recipe, "--cluster", "post-4x-gb10",
-        "--sglang", release, "--sglang-dir", str(site), "--ranks", "2", "--port", str(port), "--out", str(folder),
-        "--stress", stress, "--record", str(folder / "recording.jsonl.gz"), *words, *stand_ins,
+        "--sglang", release, "--sglang-dir", str(site), "--ranks", str(run.ranks), "--port", str(port),
+        "--out", str(folder), "--stress", stress, "--record", str(folder / "recording.jsonl.gz"), *words, *notes,
     ]  # fmt: skip
     env = {**os.environ, "SGLANG_IS_FLASHINFER_AVAILABLE": "false", "OMP_NUM_THREADS": "4"}
     # Servers that start while others grow would find the GPUs' memory unlike.
@@ -118,20 +143,24 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{release}-{run.name}: {' '.join(run.arguments)}")
         return 0
     end = time.monotonic() + options.seconds
+    # Ended by a signal, it ends its rehearsals in order, so that they write what they have seen.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     port = options.port
     for wave in waves:
-        running = []
-        for release, run in wave:
-            running.append(start(run, release, sites[release], port, options.out.absolute(), options.stress))
-            port += 1000
-        while any(process.poll() is None for process in running) and time.monotonic() < end:
-            time.sleep(1)
-        for process in running:
-            # rehearse.py ends its ranks and writes what it has seen.
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process in running:
-            process.wait()
+        running: list[subprocess.Popen[bytes]] = []
+        try:
+            for release, run in wave:
+                running.append(start(run, release, sites[release], port, options.out.absolute(), options.stress))
+                port += 1000
+            while any(process.poll() is None for process in running) and time.monotonic() < end:
+                time.sleep(1)
+        finally:
+            for process in running:
+                # rehearse.py ends its ranks and writes what it has seen.
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM)
+            for process in running:
+                process.wait()
     for folder in sorted(options.out.iterdir()):
         if (folder / "said.txt").exists():
             last = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import heapq
 import json
 import math
@@ -249,8 +250,26 @@ class Handler(BaseHTTPRequestHandler):
             self._stream(count, usage)
             return
         message = {"role": "assistant", "content": "x " * count}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "length"}
+        logprobs = self._chat_logprobs(str(content), count) if body.get("logprobs") else None
+        choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": "length"}
         self.send(200, {"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage})
+
+    def _chat_logprobs(self, content: str, count: int) -> dict[str, Any] | None:
+        """Of an answer that depends on all that was shown; tokens are texts of one character."""
+        faults, served = self.server.faults, self.server.served
+        if "no-logprobs" in faults:
+            return None
+        noise = 2.0 if "unstable" in faults else 0.05 if "rounding" in faults else 0.0
+        tail = tuple(hashlib.sha256((content + ("masks" if "masks" in faults else "")).encode()).digest()[:8])
+        found = []
+        for at in range(count):
+            values = row(tail, noise, served)
+            order = [(chr(0x100 + token), values[token]) for token in likeliest(values)]
+            value = None if "nan" in faults and at == 1 else order[0][1]
+            tops = [{"token": text, "logprob": each} for text, each in order]
+            found.append({"token": order[0][0], "logprob": value, "top_logprobs": tops})
+            tail = (*tail[1:], ord(order[0][0]))
+        return {"content": found}
 
     def _stream(self, count: int, usage: Mapping[str, int]) -> None:
         self.send_response(200)

@@ -6,7 +6,14 @@ import pytest
 
 from mimo_gb10.launch import check
 from mimo_gb10.plan import LaunchPlan, RankLaunch
-from mimo_gb10.rehearsal.adapt import Change, Local, on_its_nodes, on_one_machine
+from mimo_gb10.rehearsal.adapt import (
+    Change,
+    Local,
+    audio_as_on_gb10,
+    encoders_as_on_hopper,
+    on_its_nodes,
+    on_one_machine,
+)
 from mimo_gb10.rehearsal.variant import check_variant
 
 HOPPER, GB10 = "9.0", "12.1"
@@ -67,6 +74,30 @@ def test_two_ranks_on_one_machine() -> None:
 def test_the_gpus_that_are_named() -> None:
     _, made, _ = adapted(gpus=("5", "GPU-abc"))
     assert [rank.env["CUDA_VISIBLE_DEVICES"] for rank in made.ranks] == ["5", "GPU-abc"]
+
+
+def test_ranks_that_share_a_gpu_count_as_hosts_of_their_own() -> None:
+    _, made, changes = adapted(ranks=4, gpus=("0", "0", "1", "1"))
+    assert [rank.env["CUDA_VISIBLE_DEVICES"] for rank in made.ranks] == ["0", "0", "1", "1"]
+    assert len({rank.env["NCCL_HOSTID"] for rank in made.ranks}) == 4
+    assert any(change.what == "NCCL_HOSTID" for change in changes)
+    assert not any("NCCL_HOSTID" in rank.env for rank in adapted(ranks=4, gpus=("0", "1", "2", "3"))[1].ranks)
+
+
+def test_the_audio_encoder_takes_the_way_of_gb10() -> None:
+    mended = ["audio-encoder-flash-attn"]
+    _, made, _ = adapted("gb10x4-omni")
+    told, changes = audio_as_on_gb10(made, HOPPER, mended)
+    assert {rank.env["REHEARSAL_AUDIO_CAPABILITY"] for rank in told.ranks} == {"12.1"}
+    assert len(changes) == 1
+    assert audio_as_on_gb10(made, GB10, mended)[1] == audio_as_on_gb10(made, HOPPER, [])[1] == ()
+
+
+def test_encoders_to_compare_with() -> None:
+    _, made, _ = adapted("gb10x4-omni")
+    told, changes = encoders_as_on_hopper(made)
+    assert [options(rank)["--mm-attention-backend"] for rank in told.ranks] == ["fa3", "fa3"]
+    assert [(change.before, change.after) for change in changes] == [("triton_attn", "fa3")]
 
 
 def test_another_gpu_takes_the_way_of_a_gb10() -> None:

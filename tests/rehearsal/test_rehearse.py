@@ -147,6 +147,22 @@ def test_with_the_patches_of_the_recipe(tmp_path: Path, tree: Path) -> None:
     assert (tmp_path / "out" / "model").is_dir()
 
 
+def test_what_was_seen_is_written_after_each_check(
+    tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is lost under way leaves a receipt that says so."""
+    written: list[tuple[int, str]] = []
+    real = module._write_receipt
+
+    def note(data: dict[str, Any], *rest: Any) -> None:
+        real(data, *rest)
+        written.append((len(data["checks"]), data["ended"]))
+
+    monkeypatch.setattr(module, "_write_receipt", note)
+    run(tmp_path, tree, "--unpatched", "--only", "health,greedy-finite")
+    assert written == [(1, "interrupted"), (2, "interrupted"), (2, "stopped by us")]
+
+
 def test_a_rank_that_dies_at_its_start(tmp_path: Path, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = (ROOT / "tests/diagnose/logs/mtp-triton-window/match-0.5.11.log").read_text()
     (tree / "sglang" / "fate.json").write_text(json.dumps({"1": log}))
@@ -325,7 +341,8 @@ def test_the_runs_that_receipts_come_from(capsys: pytest.CaptureFixture[str]) ->
     names = set()
     for release in ("0.5.11", "0.5.17"):
         for one in (one for wave in make_receipts.WAVES for one in wave):
-            words = [one.recipe, "--sglang", release, *make_receipts.arguments_of(one, release)]
+            more = make_receipts.arguments_of(one, release)
+            words = [one.recipe, "--sglang", release, *more]
             options = script.parser().parse_args(words)
             checked = check_variant(
                 options.recipe,

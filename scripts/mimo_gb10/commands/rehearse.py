@@ -26,11 +26,19 @@ from mimo_gb10.names import with_port
 from mimo_gb10.plan import LaunchPlan
 from mimo_gb10.recipe import Recipe
 from mimo_gb10.rehearsal import receipt as receipts
-from mimo_gb10.rehearsal.adapt import Change, Local, audio_as_on_gb10, on_its_nodes, on_one_machine
+from mimo_gb10.rehearsal.adapt import (
+    Change,
+    Local,
+    audio_as_on_gb10,
+    encoders_as_on_hopper,
+    on_its_nodes,
+    on_one_machine,
+)
 from mimo_gb10.rehearsal.checkpoint.make import make_checkpoint
 from mimo_gb10.rehearsal.checkpoint.shape import SIZES
 from mimo_gb10.rehearsal.checkpoint.validate import validate
 from mimo_gb10.rehearsal.checks import greedy
+from mimo_gb10.rehearsal.checks.senses import SensesHeld
 from mimo_gb10.rehearsal.machine import Machine, read_machine
 from mimo_gb10.rehearsal.programme import SMOKE_AREAS, Programme, read_programme
 from mimo_gb10.rehearsal.ranks import Ranks
@@ -99,7 +107,10 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
     if not machine.gpus:
         return _only_said(plan, changes, say)
     tree = _tree(options, context, machine, folder)
-    plan, told = audio_as_on_gb10(plan, machine.gpus[0].capability, tree.patched())
+    if options.fa3_encoders:
+        plan, told = encoders_as_on_hopper(plan)
+    else:
+        plan, told = audio_as_on_gb10(plan, machine.gpus[0].capability, tree.patched())
     where = plan.ranks[0]
     url = f"http://{with_port(where.address if options.rank is not None else '127.0.0.1', _port_of(where.argv))}"
     stand = Stand(
@@ -180,12 +191,20 @@ def _adapted(
         if options.rank >= len(plan.ranks):
             raise _usage(f"--rank {options.rank}: the cluster has ranks 0 to {len(plan.ranks) - 1}")
         return on_its_nodes(plan, context, checkpoint, capability)
-    if machine.gpus and ranks > len(machine.gpus):
-        raise _usage(f"--ranks {ranks}: this machine has {len(machine.gpus)} GPUs, and a rank needs one to itself")
+    if options.gpus and len(options.gpus) != ranks:
+        raise _usage(f"--gpus names {len(options.gpus)} GPUs, and there are {ranks} ranks")
+    if machine.gpus and not options.gpus and ranks > len(machine.gpus):
+        remedy = f"Name the GPU of each rank to share them, which is slow: --gpus {_shared(ranks, len(machine.gpus))}"
+        what = f"--ranks {ranks}: this machine has {len(machine.gpus)} GPUs, and a rank gets one to itself"
+        raise Refused([error("usage", what, remedy)])
     try:
         return on_one_machine(plan, context, Local(ranks, checkpoint, options.port, capability, options.gpus))
     except ValueError as problem:
         raise _usage(f"--ranks {ranks}: {problem}") from None
+
+
+def _shared(ranks: int, gpus: int) -> str:
+    return ",".join(str(rank * gpus // ranks) for rank in range(ranks))
 
 
 def _tree(options: argparse.Namespace, context: Context, machine: Machine, folder: Path) -> Tree:
@@ -275,7 +294,7 @@ def _head(
     paint, live = Paint.for_stream(say, no_color=options.no_color), Live(say)
     results: list[Result] = []
     facts: dict[str, Any] = {}
-    held = greedy.Held()
+    held, heard = greedy.Held(), SensesHeld()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with contextlib.ExitStack() as stack:
         recorder, client = None, Client(parse_url(stand.url), None, options.timeout)
@@ -301,11 +320,13 @@ def _head(
                 live.clear()
                 say.write(f"ready after {stage.starts[-1]:.0f} s\n")
                 session = Session(client, recipe=_as_adapted(stand), trained=False, salt="rehearsal")
-                for result in programme.play(stage, session, held, options.stress, show_started):
+                for result in programme.play(stage, session, held, heard, options.stress, show_started):
                     live.clear()
                     results.append(result)
                     say.write(reports.row(result, paint, evidence=False))
                     say.flush()
+                    # Until the end comes: a machine that is lost leaves what was seen.
+                    _write_receipt(receipts.make(stand, stage, results, facts, held, heard, (), started), stand, True)
                     if result.check.area == "stress":
                         # Before broken uploads, after which the server may be another one.
                         facts = _facts(session)
@@ -317,11 +338,8 @@ def _head(
         live.clear()
         # Before the ranks are stopped: what they say then is our doing.
         symptoms = symptoms_in(ranks.logs)
-    data = receipts.make(stand, stage, results, facts, held, symptoms, started)
-    if interrupted:
-        data["ended"] = "interrupted"
-    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-    write_files(stand.folder, {"receipt.json": Output(text)})
+    data = receipts.make(stand, stage, results, facts, held, heard, symptoms, started)
+    _write_receipt(data, stand, interrupted)
     if options.json:
         cli.print_json(data, out)
     counted = reports.summary(results) or "nothing was checked"
@@ -331,6 +349,13 @@ def _head(
         # What was seen until then is kept; the exit code is that of an interrupted command.
         raise KeyboardInterrupt
     return cli.ERRORS if data["ended"] != "stopped by us" or receipts.failed(results) else cli.OK
+
+
+def _write_receipt(data: dict[str, Any], stand: Stand, interrupted: bool) -> None:
+    if interrupted:
+        data["ended"] = "interrupted"
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    write_files(stand.folder, {"receipt.json": Output(text)})
 
 
 def _as_adapted(stand: Stand) -> Recipe:

@@ -39,6 +39,11 @@ class Local:
         """The GPU of a rank, as CUDA_VISIBLE_DEVICES takes it."""
         return self.gpus[rank] if self.gpus else str(rank)
 
+    @property
+    def shares_gpus(self) -> bool:
+        """Whether a GPU has more than one rank."""
+        return len({self.gpu(rank) for rank in range(self.ranks)}) < self.ranks
+
 
 RENDEZVOUS = 500
 
@@ -84,6 +89,11 @@ def on_one_machine(plan: LaunchPlan, context: Context, local: Local) -> tuple[La
                   shown=f"{local.port} + rank")  # fmt: skip
         edit.without_fabric(nodes, interfaces)
         edit.variable("CUDA_VISIBLE_DEVICES", local.gpu(launch.rank), "A GPU for each rank.", shown="one for each rank")
+        if local.shares_gpus:
+            edit.variable(
+                "NCCL_HOSTID", f"rehearsal-{launch.rank}", shown="another for each rank",
+                why="NCCL refuses two ranks on one GPU of one host; so each rank counts as a host, as in life.",
+            )  # fmt: skip
         _common(edit, context, local.capability)
         if context.release.flag("disable-custom-all-reduce") is not None:
             edit.switch(
@@ -122,6 +132,17 @@ def audio_as_on_gb10(plan: LaunchPlan, capability: str, mended: Sequence[str]) -
     edits = [_Edit(launch) for launch in plan.ranks]
     for edit in edits:
         edit.variable("REHEARSAL_AUDIO_CAPABILITY", _GB10, "The patched audio encoder takes the way it takes on GB10.")
+    return dataclasses.replace(plan, ranks=tuple(edit.launch() for edit in edits)), tuple(edits[0].changes)
+
+
+ENCODERS = "--mm-attention-backend"
+
+
+def encoders_as_on_hopper(plan: LaunchPlan) -> tuple[LaunchPlan, tuple[Change, ...]]:
+    """Let the encoders attend with FlashAttention 3, to compare with. It has their masks, and runs on Hopper only."""
+    edits = [_Edit(launch) for launch in plan.ranks]
+    for edit in edits:
+        edit.flag((ENCODERS,), "fa3", "To compare with: FlashAttention 3 has the encoders' masks.")
     return dataclasses.replace(plan, ranks=tuple(edit.launch() for edit in edits)), tuple(edits[0].changes)
 
 

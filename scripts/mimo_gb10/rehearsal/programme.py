@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimo_gb10.findings import Location, Refused, error
-from mimo_gb10.rehearsal.checks import broken, greedy, stress
+from mimo_gb10.rehearsal.checks import broken, greedy, senses, stress
 from mimo_gb10.rehearsal.processes import memory_of
 from mimo_gb10.rehearsal.stage import Stage
 from mimo_gb10.smoke.catalog import AREAS, select
@@ -37,6 +37,7 @@ class Programme:
         only: Names of checks or areas; empty means all.
         without: Names to leave out.
         base: The greedy text of another rehearsal, or None.
+        base_senses: Its answers about media, or None.
         base_model: The digest of the model that it is of.
         reference: Computes the text model in another way; None until the model is made.
     """
@@ -44,6 +45,7 @@ class Programme:
     only: frozenset[str]
     without: frozenset[str]
     base: greedy.Greedy | None = None
+    base_senses: senses.Senses | None = None
     base_model: str | None = None
     reference: greedy.Reference | None = None
 
@@ -56,7 +58,13 @@ class Programme:
         ]
 
     def play(
-        self, stage: Stage, session: Session, held: greedy.Held, seconds: float, started: Callable[[Check], None]
+        self,
+        stage: Stage,
+        session: Session,
+        held: greedy.Held,
+        heard: senses.SensesHeld,
+        seconds: float,
+        started: Callable[[Check], None],
     ) -> Iterator[Result]:
         """Smoke test, greedy text, load, broken uploads: in this order, since each may bring the server down.
 
@@ -64,6 +72,7 @@ class Programme:
             stage: The server, which is ready.
             session: The same for the checks.
             held: Takes the greedy text.
+            heard: Takes the greedy answers about media.
             seconds: Of load.
             started: Called before each check.
         """
@@ -76,6 +85,7 @@ class Programme:
         ranks = stage.ranks
         mine = (
             *greedy.checks(held, reference=self.reference, base=self.base),
+            *senses.checks(heard, self.base_senses, known),
             *stress.checks(alive=ranks.why_dead, memory=lambda: memory_of(ranks.leaders), seconds=seconds, known=known),
             *broken.checks(ranks.why_dead, stage.revive, known=known),
         )
@@ -96,6 +106,7 @@ def all_checks() -> list[Check]:
     return [
         *smoke_checks(),
         *greedy.checks(),
+        *senses.checks(),
         *stress.checks(alive=nothing, memory=dict),
         *broken.checks(nothing, lambda: False),
     ]
@@ -129,9 +140,10 @@ def read_programme(only: Sequence[str], without: Sequence[str], base: Path | Non
     try:
         data = json.loads(base.read_bytes())
         text, model = greedy.Greedy.from_dict(data["greedy"]), str(data["model"]["sha256"])
+        heard = senses.Senses.from_dict(data["senses"]) if data.get("senses") else None
     except OSError as problem:
         raise Refused([error("base", f"it cannot be read: {problem.strerror}", "", place)]) from None
     except (ValueError, LookupError, TypeError):
         remedy = "Name the receipt.json of another rehearsal."
         raise Refused([error("base", "it is no receipt with greedy text", remedy, place)]) from None
-    return Programme(chosen, left_out, text, model)
+    return Programme(chosen, left_out, text, heard, model)
