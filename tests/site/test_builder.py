@@ -17,7 +17,7 @@ from mimo_gb10.config_text import recipe_text
 from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, SCRIPT_TARGETS
 from mimo_gb10.findings import Refused
 from mimo_gb10.generate import builder
-from mimo_gb10.launch import Checked, check, check_documents, find_document
+from mimo_gb10.launch import Checked, check, check_documents, example_cluster, find_document, recipes
 from mimo_gb10.paths import CLUSTERS, DOCS, RECIPES, names_in
 from mimo_gb10.plan import LaunchPlan
 from mimo_gb10.recipe import load_recipe
@@ -34,6 +34,7 @@ pytestmark = [pytest.mark.site, pytest.mark.xdist_group("tools")]
 CASES = Path(__file__).parents[1] / "cases"
 DATA = json.loads(builder.make()[f"{builder.FOLDER}/{builder.FILE}"].text)
 CHOICES = [(choice["recipe"], choice["release"]) for choice in DATA["choices"]]
+OFFERED = sorted({recipe for recipe, _ in CHOICES})
 
 # Everything that the page's script says of clusters, in one call.
 ASK = """async ([data, cases]) => {
@@ -119,7 +120,7 @@ def compare(cases: Sequence[Case], answers: Sequence[Mapping[str, Any]]) -> int:
 
 
 @pytest.mark.parametrize("target", SCRIPT_TARGETS)
-@pytest.mark.parametrize("name", names_in(RECIPES))
+@pytest.mark.parametrize("name", OFFERED)
 def test_fixtures_of_every_recipe_and_target(page: Page, name: str, target: str) -> None:
     documents = [find_document(cluster, CLUSTERS, "cluster").value for cluster in names_in(CLUSTERS)]
     documents += [read_document(path).value for path in sorted((CASES / "valid").glob("cluster-*.yaml"))]
@@ -274,8 +275,9 @@ def test_every_character_in_a_path(page: Page) -> None:
 
 
 def test_what_is_offered() -> None:
-    own = {(recipe, load_recipe(find_document(recipe, RECIPES, "recipe")).sglang) for recipe in names_in(RECIPES)}
+    own = {(recipe.name, recipe.sglang) for recipe in recipes() if example_cluster(recipe) == DEFAULT_CLUSTER}
     assert own <= set(CHOICES)
+    assert {recipe for recipe, _ in CHOICES} == {recipe for recipe, _ in own}
     for choice in DATA["choices"]:
         assert not check_documents(
             RECIPE_DOCUMENTS[choice["recipe"], choice["release"]], find_document(DEFAULT_CLUSTER, CLUSTERS, "cluster")
@@ -404,7 +406,7 @@ def test_a_wrong_value_is_told_at_its_field_and_hides_the_commands(opened: tuple
 
 def test_another_recipe_brings_its_releases(opened: tuple[Page, str]) -> None:
     page, _ = opened
-    for recipe in names_in(RECIPES):
+    for recipe in OFFERED:
         page.get_by_label("Recipe").select_option(recipe)
         offered = page.get_by_label("SGLang release").locator("option").evaluate_all("all => all.map(o => o.value)")
         assert [(recipe, release) for release in offered] == [choice for choice in CHOICES if choice[0] == recipe]

@@ -12,14 +12,14 @@ from mimo_gb10.commands.compare_releases import TITLES
 from mimo_gb10.compare import Change, compare, moved_recipe
 from mimo_gb10.config_text import recipe_text
 from mimo_gb10.context import Context
-from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE
+from mimo_gb10.defaults import DEFAULT_RECIPE
 from mimo_gb10.diagnose.inputs import BLOCK
 from mimo_gb10.diagnose.page import browser_data
 from mimo_gb10.diagnose.pattern import literals
 from mimo_gb10.diagnose.scan import LONGEST_CARRY, WINDOW
 from mimo_gb10.diagnose.symptoms import Symptoms, load_symptoms
 from mimo_gb10.files import Output
-from mimo_gb10.launch import check, recipes
+from mimo_gb10.launch import on_example, recipes
 from mimo_gb10.release import Release, known_releases, load_release
 from mimo_gb10.report import visible
 from mimo_gb10.rules import ALL_RULES
@@ -65,7 +65,7 @@ def compare_data() -> dict[str, Any]:
     compared = {"": [[row(change) for change in compare(old, new)] for old, new in pairs]}
     moved: dict[str, Any] = {}
     for recipe in recipes():
-        context = check(recipe.name, DEFAULT_CLUSTER).context
+        context = on_example(recipe.name).context
         if context is None:
             raise ValueError(f"{recipe.name} does not load")
         texts = _Places()
