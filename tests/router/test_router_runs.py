@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import platform
@@ -93,8 +94,16 @@ class Group:
                     group.server.socket.close()
                     self.close_connection = True
                     return None
+                if "STREAM" in text:
+                    self.send_response(200)
+                    self.send_header("content-type", "text/event-stream")
+                    self.send_header("transfer-encoding", "chunked")
+                    self.end_headers()
+                    self.wfile.write(b"b\r\ndata: one\n\n\r\n")
+                    self.close_connection = True
+                    return None
                 status = 400 if "WRONG" in text else 500 if "FAILS" in text else 200
-                return self.say(status, {"port": self.server.server_address[1]})
+                return self.say(status, {})
 
             def say(self, status: int, value: Any) -> None:
                 data = json.dumps(value).encode()
@@ -134,12 +143,14 @@ def our_flags() -> list[str]:
 class Running:
     """A router with its groups."""
 
-    def __init__(self, port: int, groups: Sequence[Group]) -> None:
+    def __init__(self, port: int, groups: Sequence[Group], late: int | None) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.groups = groups
+        self.late = late
 
     def ask(self, text: str, key: str = "", path: str = "/v1/chat/completions") -> tuple[int, Any]:
-        body = json.dumps({"model": "mimo", "messages": [{"role": "user", "content": text}]}).encode()
+        chat = {"model": "mimo", "messages": [{"role": "user", "content": text}], "stream": "STREAM" in text}
+        body = json.dumps(chat).encode()
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
         return self.open(urllib.request.Request(self.url + path, body, headers))
 
@@ -183,21 +194,23 @@ def until(what: Callable[[], bool], seconds: float = 30) -> None:
 
 
 @contextmanager
-def running(package: Path, flags: Sequence[str], key: str = "") -> Iterator[Running]:
+def running(package: Path, flags: Sequence[str], key: str = "", *, late: bool = False) -> Iterator[Running]:
     groups = [Group(key), Group(key)]
     port, metrics = free_port(), free_port()
     with ExitStack() as stack:
-        urls = [stack.enter_context(group.up()).url for group in groups]
+        urls = [stack.enter_context(group.up()).url for group in groups[: 1 if late else 2]]
+        absent = free_port() if late else None
+        urls += [f"http://127.0.0.1:{absent}"] if late else []
         command = [sys.executable, "-c", _BOOT, str(package), "--host", "127.0.0.1", "--port", str(port)]
         command += ["--worker-urls", *urls, *flags, "--prometheus-port", str(metrics), "--log-level", "error"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         stack.callback(process.wait)
         stack.callback(process.send_signal, signal.SIGKILL)
-        made = Running(port, groups)
+        made = Running(port, groups, absent)
 
         def ready() -> bool:
             try:
-                return len(made.get("/workers")[1]["workers"]) == 2 and all(made.healthy())
+                return len(made.healthy()) == (1 if late else 2) and all(made.healthy())
             except OSError:
                 return False
 
@@ -259,6 +272,43 @@ def test_a_dead_group_is_left_out_and_taken_back(package: Path) -> None:
         assert dead.server is not None
         with dead.up(dead.server.server_address[1]):
             until(lambda: made.healthy() == [True, True])
+
+
+def test_a_stream_whose_group_ends_breaks_off(package: Path) -> None:
+    with running(package, our_flags()) as made:
+        with pytest.raises(http.client.IncompleteRead) as broken:
+            made.ask("STREAM")
+        assert broken.value.partial == b"data: one\n\n"
+        assert sum(group.chats for group in made.groups) == 1
+
+
+def test_a_group_that_is_late_is_taken_when_it_is_there(package: Path) -> None:
+    with running(package, our_flags(), late=True) as made:
+        assert made.ask("hello")[0] == 200
+        assert len(made.healthy()) == 1
+        assert made.late is not None
+        with made.groups[1].up(made.late):
+            until(lambda: made.healthy() == [True, True], 60)
+
+
+def test_a_group_can_be_taken_out_while_it_answers(package: Path) -> None:
+    with running(package, our_flags()) as made, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(made.ask, "SLOW")
+        until(lambda: any(group.chats for group in made.groups))
+        (busy,) = [group for group in made.groups if group.chats]
+        assert busy.server is not None
+        (worker,) = [one for one in made.get("/workers")[1]["workers"] if one["url"] == busy.server.url]
+        gone = urllib.request.Request(f"{made.url}/workers/{worker['id']}", method="DELETE")
+        assert made.open(gone)[0] == 202
+        until(lambda: len(made.get("/workers")[1]["workers"]) == 1)
+        assert not asked.done()
+        assert {made.ask(f"SLOW {turn}")[0] for turn in range(2)} == {200}
+        assert asked.result()[0] == 200
+        assert busy.chats == 1
+        body = json.dumps({"url": busy.server.url}).encode()
+        back = urllib.request.Request(f"{made.url}/workers", body, {"content-type": "application/json"})
+        assert made.open(back)[0] == 202
+        until(lambda: made.healthy() == [True, True])
 
 
 def test_without_a_group_the_router_still_calls_itself_healthy(package: Path) -> None:
