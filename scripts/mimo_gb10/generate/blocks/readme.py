@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from mimo_gb10.defaults import DEFAULT_RECIPE
+from mimo_gb10.defaults import DEFAULT_RECIPE, TARGETS
 from mimo_gb10.evidence import level, proofs, rehearsals
 from mimo_gb10.generate.markdown import table
 from mimo_gb10.generate.rehearsals import where
@@ -24,6 +24,11 @@ def _recipes() -> str:
     return table(["Recipe", "SGLang", "Supported by"], rows)
 
 
+def _targets() -> str:
+    """Every target: what it writes, and for whom."""
+    return table(["`--target`", "Writes"], [[f"`{name}`", what] for name, what in TARGETS.items()])
+
+
 def _support(recipe: Recipe) -> str:
     """The level first, then what it rests on."""
     parts = [f"**{level(recipe)}**"]
@@ -33,4 +38,4 @@ def _support(recipe: Recipe) -> str:
     return "; ".join(parts) if len(parts) > 1 else f"{parts[0]}: no run is known"
 
 
-BLOCKS: Mapping[str, Callable[[], str]] = {"readme-recipes": _recipes}
+BLOCKS: Mapping[str, Callable[[], str]] = {"readme-recipes": _recipes, "readme-targets": _targets}
