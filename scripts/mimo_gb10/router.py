@@ -241,7 +241,7 @@ def _check_values(router: Router, contexts: Sequence[Context]) -> Iterator[Findi
     if router.flags.get("disable-retries") is not True:
         yield warning(
             "router-retries",
-            "a request that ends one group is sent to the next one",
+            "a request that ends one group can be sent to the next one",
             "Write disable-retries: true.",
             _at(router, "retry-max-retries"),
         )

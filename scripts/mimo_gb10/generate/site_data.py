@@ -12,14 +12,15 @@ from mimo_gb10.commands.compare_releases import TITLES
 from mimo_gb10.compare import Change, compare, moved_recipe
 from mimo_gb10.config_text import recipe_text
 from mimo_gb10.context import Context
-from mimo_gb10.defaults import DEFAULT_RECIPE
+from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE
 from mimo_gb10.diagnose.inputs import BLOCK
 from mimo_gb10.diagnose.page import browser_data
 from mimo_gb10.diagnose.pattern import literals
 from mimo_gb10.diagnose.scan import LONGEST_CARRY, WINDOW
 from mimo_gb10.diagnose.symptoms import Symptoms, load_symptoms
 from mimo_gb10.files import Output
-from mimo_gb10.launch import on_example, recipes
+from mimo_gb10.launch import example_cluster, on_example, recipes
+from mimo_gb10.recipe import Recipe
 from mimo_gb10.release import Release, known_releases, load_release
 from mimo_gb10.report import visible
 from mimo_gb10.rules import ALL_RULES
@@ -82,7 +83,7 @@ def compare_data() -> dict[str, Any]:
         "default": DEFAULT_RECIPE,
         "titles": TITLES,
         "versions": versions,
-        "recipes": [{"name": one.name, "title": one.title, "sglang": one.sglang} for one in recipes()],
+        "recipes": [_about(one) for one in recipes()],
         "strings": strings.all(),
         "changes": changes.all(),
         "pairs": compared,
@@ -114,6 +115,13 @@ class _Places:
 
     def all(self) -> list[Any]:
         return list(self._places)
+
+
+def _about(recipe: Recipe) -> dict[str, str]:
+    """What the page says of a recipe; the cluster only where it is not the command's own default."""
+    about = {"name": recipe.name, "title": recipe.title, "sglang": recipe.sglang}
+    cluster = example_cluster(recipe)
+    return about if cluster == DEFAULT_CLUSTER else {**about, "cluster": cluster}
 
 
 def _under(context: Context, release: Release) -> Context:
