@@ -46,8 +46,9 @@ site: $(VENV)/.dev  ## serve the site on this machine
 lighthouse: $(VENV)/.dev  ## Lighthouse over four pages of the site, as on a phone; reports in lighthouse/
 	PYTHONPATH=scripts $(BIN)/python -m tests.site.lighthouse.run
 
-check-releases: $(VENV)/.dev  ## extract every release catalog anew from its wheel, fail on a difference
+check-releases: $(VENV)/.dev  ## extract every catalog anew from its wheel, the router's too; fail on a difference
 	$(BIN)/python scripts/generate.py releases --check
+	$(BIN)/python scripts/generate.py router --check
 
 # The real parser needs CPU torch and some twenty packages: an environment of its own, in .oracle.
 oracle: $(VENV)/.dev  ## compare the catalogs with SGLang's own parser, flag by flag

@@ -29,10 +29,10 @@ VALID = CASES / "valid"
 INVALID = CASES / "invalid"
 
 # What only other commands use: wheels, sources and command lines are no configs. What a target refuses depends on the
-# target, which no config names: tests/targets.
+# target, which no config names: tests/targets. A router stands before several clusters: tests/router.
 OTHER_PARTS = (
     "claims.py", "evidence.py", "receipt.py", "command", "diagnose", "docs_check", "extract", "generate", "memory",
-    "preflight", "rehearsal", "smoke", "targets",
+    "preflight", "rehearsal", "router.py", "smoke", "targets",
 )  # fmt: skip
 
 

@@ -131,11 +131,12 @@ def test_the_recipe_as_it_should_read(tmp_path: Path) -> None:
     assert "flag-deprecated" not in {found.code for found in checked.findings}
 
 
-def test_dp_attention_moves_to_its_new_flag() -> None:
-    context = context_of("gb10x4-omni", "0.5.11", "flags.dp-size=2", "flags.enable-dp-attention=true")
+@pytest.mark.parametrize("size", ["dp-size", "data-parallel-size"])
+def test_dp_attention_moves_to_its_new_flag(size: str) -> None:
+    context = context_of("gb10x4-omni", "0.5.11", f"flags.{size}=2", "flags.enable-dp-attention=true")
     moved, _ = moved_recipe(context.recipe, context.release, load_release("0.5.23"))
     assert moved.flags["attn-dp-size"] == 2
-    assert {"dp-size", "enable-dp-attention"} & set(moved.flags) == set()
+    assert {size, "enable-dp-attention"} & set(moved.flags) == set()
 
 
 @pytest.mark.parametrize("name", ["gb10x4-post", "gb10x4-omni", "gb10x4-mtp"])

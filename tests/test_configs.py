@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from mimo_gb10.cluster import load_cluster
 from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, SCRIPT_TARGETS
 from mimo_gb10.defects import load_defects
 from mimo_gb10.evidence import level
 from mimo_gb10.findings import Severity
-from mimo_gb10.launch import check
+from mimo_gb10.launch import check, example_cluster, find_document, on_example, recipes
 from mimo_gb10.model import load_model
 from mimo_gb10.paths import CLUSTERS, CONFIGS, DEFECTS, MODELS, RECIPES, SCHEMAS, names_in
+from mimo_gb10.plan import make_plan
 from mimo_gb10.targets import renderer
 
 ALL = [*sorted(CONFIGS.glob("*/*.yaml")), DEFECTS]
@@ -37,13 +39,45 @@ def test_schemas_are_schemas(path: Path) -> None:
     Draft202012Validator.check_schema(json.loads(path.read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("recipe", names_in(RECIPES))
-@pytest.mark.parametrize("cluster", names_in(CLUSTERS))
+FITTING = [
+    (recipe.name, cluster.name)
+    for recipe in recipes()
+    for cluster in (load_cluster(find_document(name, CLUSTERS, "cluster")) for name in names_in(CLUSTERS))
+    if len(cluster.nodes) == recipe.nodes
+]
+
+
+@pytest.mark.parametrize(("recipe", "cluster"), FITTING)
 def test_recipes_have_no_error_and_a_reason_for_each_choice(recipe: str, cluster: str) -> None:
     checked = check(recipe, cluster)
     assert not checked.refused
     assert not [found for found in checked.findings if found.severity is not Severity.WARNING]
     assert not {"why-orphan", "config-name", "flag-deprecated"} & {found.code for found in checked.findings}
+
+
+def test_each_recipe_has_a_cluster_and_each_cluster_a_recipe() -> None:
+    assert {recipe for recipe, _ in FITTING} == set(names_in(RECIPES))
+    assert {cluster for _, cluster in FITTING} == set(names_in(CLUSTERS))
+    shown = {recipe.name: example_cluster(recipe) for recipe in recipes()}
+    assert shown.pop("hopperx8-omni") == "example-1x-hopper"
+    assert set(shown.values()) == {DEFAULT_CLUSTER}
+
+
+def test_hopper_has_nothing_of_gb10() -> None:
+    context = on_example("hopperx8-omni").context
+    assert context is not None
+    assert not context.is_gb10
+    (rank,) = make_plan(context).ranks
+    assert rank.env == {}
+    assert context.attention_tensor_parallel == 4
+    assert "triton" not in " ".join(rank.argv)
+    assert not check("hopperx8-omni", "example-1x-hopper", ["flags.mm-attention-backend=fa3"]).refused
+    for found in check("hopperx8-omni", "example-1x-hopper", ["flags.mm-attention-backend=triton_attn"]).findings:
+        if found.code == "defect-unlisted":
+            assert "vision-sinks-window" in found.message
+            break
+    else:
+        pytest.fail("the vision tower's defect bites where its backend is triton_attn")
 
 
 def test_defaults_exist() -> None:
@@ -55,10 +89,15 @@ def test_defaults_exist() -> None:
 def test_only_proven_recipes_are_the_default() -> None:
     levels = {}
     for name in names_in(RECIPES):
-        context = check(name, DEFAULT_CLUSTER).context
+        context = on_example(name).context
         assert context is not None
         levels[name] = level(context.recipe)
-    assert levels == {"gb10x4-post": "rehearsed", "gb10x4-omni": "rehearsed", "gb10x4-mtp": "checked"}
+    assert levels == {
+        "gb10x4-post": "rehearsed",
+        "gb10x4-omni": "rehearsed",
+        "gb10x4-mtp": "checked",
+        "hopperx8-omni": "checked",
+    }
     assert levels[DEFAULT_RECIPE] == "rehearsed"
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mimo_gb10.defaults import DEFAULT_CLUSTER
-from mimo_gb10.launch import check
+from mimo_gb10.launch import on_example
 from mimo_gb10.paths import PATCHES, RECIPES, ROOT, names_in
 from mimo_gb10.plan import LaunchPlan
 from mimo_gb10.targets import container, docker
@@ -206,7 +205,7 @@ def test_the_label_and_the_list_come_after_the_copies() -> None:
 
 
 def plan_of(recipe: str) -> LaunchPlan:
-    return check(recipe, DEFAULT_CLUSTER).plan()
+    return on_example(recipe).plan()
 
 
 @pytest.mark.parametrize("recipe", names_in(RECIPES))

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, SCRIPT_TARGETS, TARGETS
-from mimo_gb10.launch import check
+from mimo_gb10.launch import check, on_example, recipes
 from mimo_gb10.paths import RECIPES, ROOT, names_in
 from mimo_gb10.release import load_release
 from mimo_gb10.text.document import read_document
 from tests.support.run import make_stubs, run_command, run_script
 
 GOLDEN = ROOT / "tests" / "golden"
-SCRIPTS = [(recipe, target, rank) for recipe in names_in(RECIPES) for target in SCRIPT_TARGETS for rank in range(4)]
+SCRIPTS = [
+    (recipe.name, target, rank) for recipe in recipes() for target in SCRIPT_TARGETS for rank in range(recipe.nodes)
+]
 
 
 def golden(recipe: str, target: str, rank: int) -> str:
@@ -69,7 +71,7 @@ def test_json_is_the_plan() -> None:
 def test_golden_scripts_run_what_the_plan_says(tmp_path: Path, recipe: str, target: str, rank: int) -> None:
     make_stubs(tmp_path)
     seen = run_script(golden(recipe, target, rank), tmp_path)
-    launch = check(recipe, DEFAULT_CLUSTER).plan().ranks[rank]
+    launch = on_example(recipe).plan().ranks[rank]
     if target == "bash":
         assert tuple(seen.argv) == launch.argv
         assert seen.env == launch.env

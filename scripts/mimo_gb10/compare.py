@@ -273,7 +273,7 @@ def moved_recipe(recipe: Recipe, old: Release, new: Release) -> tuple[Recipe, li
                 flags[name] = value
             continue
         for option, wanted in parse_successor(successor):
-            taken, from_flag = _successor_value(wanted, value, recipe.flags)
+            taken, from_flag = _successor_value(wanted, value, recipe.flags, old)
             if new.flag(option) is None or taken is None:
                 notes.append(f"{name} is replaced by {successor}; write it by hand")
                 continue
@@ -331,13 +331,16 @@ def parse_successor(text: str) -> list[tuple[str, str | None]]:
 
 
 def _successor_value(
-    wanted: str | None, value: FlagValue, flags: Mapping[str, FlagValue]
+    wanted: str | None, value: FlagValue, flags: Mapping[str, FlagValue], old: Release
 ) -> tuple[FlagValue | None, str | None]:
     if wanted is None:
         return value, None
     hole = re.fullmatch(r"<([a-z0-9-]+)>", wanted)
     if hole:
-        return flags.get(hole[1]), hole[1]
+        # The recipe may spell it otherwise.
+        flag = old.flag(hole[1])
+        given = next((name for name in flags if flag is not None and old.flag(name) is flag), hole[1])
+        return flags.get(given), given
     return wanted, None
 
 

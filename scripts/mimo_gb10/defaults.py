@@ -7,6 +7,8 @@ DEFAULT_RECIPE = "gb10x4-omni"
 
 DEFAULT_CLUSTER = "example-4x-gb10"
 
+DEFAULT_ROUTER = "cache-aware"
+
 TARGETS = {
     "bash": "a script that runs SGLang in the current environment",
     "docker": "a script that runs the recipe's image with docker",

@@ -96,7 +96,7 @@ def check_flags(context: Context) -> Iterator[Finding]:
             yield warning(
                 "flag-deprecated", f"'{name}' is deprecated in SGLang {release.version}", remedy, key_place, flag.source
             )
-        yield from _check_value(flag, name, value, place)
+        yield from check_value(flag, name, value, place)
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str):
                 yield from _check_text(text, f"flags.{name}", place)
@@ -189,7 +189,8 @@ def _unknown_flag(release: Release, name: str, place: Location, *, suggest: bool
     )
 
 
-def _check_value(flag: Flag, name: str, value: Any, place: Location) -> Iterator[Finding]:
+def check_value(flag: Flag, name: str, value: Any, place: Location) -> Iterator[Finding]:
+    """Findings about the value that a config gives a flag."""
     if flag.is_switch:
         if not isinstance(value, bool):
             yield error("flag-value", f"'{name}' is a switch and takes no value", "Write true.", place, flag.source)

@@ -265,6 +265,24 @@ def recipes() -> list[Recipe]:
     return [load_recipe(find_document(name, RECIPES, "recipe")) for name in names_in(RECIPES)]
 
 
+def example_cluster(recipe: Recipe) -> str:
+    """The cluster of this project that a recipe is shown on: the default one if it fits, else the first that does.
+
+    Raises:
+        ValueError: If the recipe has errors on every one of them.
+    """
+    for name in sorted(names_in(CLUSTERS), key=lambda name: (name != DEFAULT_CLUSTER, name)):
+        cluster = load_cluster(find_document(name, CLUSTERS, "cluster"))
+        if len(cluster.nodes) == recipe.nodes and not has_errors(run_checks(make_context(recipe, cluster))):
+            return name
+    raise ValueError(f"no cluster in {CLUSTERS} is one for recipe {recipe.name}")
+
+
+def on_example(name: str) -> Checked:
+    """The check of a recipe of this project, by name, on the cluster that it is shown on."""
+    return check(name, example_cluster(load_recipe(find_document(name, RECIPES, "recipe"))))
+
+
 def list_configs() -> dict[str, list[dict[str, str]]]:
     """Every recipe and cluster that comes with the project, as plain data for ``--list``.
 
@@ -274,11 +292,22 @@ def list_configs() -> dict[str, list[dict[str, str]]]:
     clusters = [load_cluster(find_document(name, CLUSTERS, "cluster")) for name in names_in(CLUSTERS)]
     return {
         "recipes": [
-            {"name": recipe.name, "release": recipe.sglang, "level": evidence.level(recipe), "title": recipe.title}
+            {
+                "name": recipe.name,
+                "nodes": str(recipe.nodes),
+                "release": recipe.sglang,
+                "level": evidence.level(recipe),
+                "title": recipe.title,
+            }
             for recipe in recipes()
         ],
         "clusters": [
-            {"name": cluster.name, "nodes": str(len(cluster.nodes)), "head": cluster.head.address}
+            {
+                "name": cluster.name,
+                "nodes": str(len(cluster.nodes)),
+                "gpus_per_node": str(cluster.gpus_per_node),
+                "head": cluster.head.address,
+            }
             for cluster in clusters
         ],
     }

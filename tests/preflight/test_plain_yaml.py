@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mimo_gb10.cluster import Cluster, load_cluster
 from mimo_gb10.findings import Refused
+from mimo_gb10.launch import on_example
 from mimo_gb10.names import is_host
 from mimo_gb10.paths import CLUSTERS, MODELS, RECIPES, ROOT, SCHEMAS
 from mimo_gb10.preflight import load, plain_schema
@@ -92,8 +93,9 @@ def test_places_are_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("recipe", [path.stem for path in sorted(RECIPES.glob("*.yaml"))])
 def test_recipes_and_models_of_the_project_are_read_alike(recipe: str) -> None:
-    full, _ = load._with_libraries("example-4x-gb10", recipe)
-    assert load.plain_wanted("example-4x-gb10", recipe) == full
+    cluster = on_example(recipe).plan().cluster
+    full, _ = load._with_libraries(cluster, recipe)
+    assert load.plain_wanted(cluster, recipe) == full
 
 
 def test_most_valid_cases_are_within_the_subset() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +17,11 @@ from mimo_gb10.cluster import Cluster, load_cluster
 from mimo_gb10.commands.gen_launch import start_order_text
 from mimo_gb10.compare import moved_recipe
 from mimo_gb10.config_text import recipe_text
-from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, SCRIPT_TARGETS
+from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, SCRIPT_TARGETS, TARGETS
 from mimo_gb10.findings import Refused
 from mimo_gb10.generate import builder
-from mimo_gb10.launch import Checked, check, check_documents, find_document
-from mimo_gb10.paths import CLUSTERS, DOCS, RECIPES, names_in
+from mimo_gb10.launch import Checked, check, check_documents, example_cluster, find_document, recipes
+from mimo_gb10.paths import CLUSTERS, DOCS, RECIPES, ROOT, names_in
 from mimo_gb10.plan import LaunchPlan
 from mimo_gb10.recipe import load_recipe
 from mimo_gb10.release import load_release
@@ -34,6 +37,8 @@ pytestmark = [pytest.mark.site, pytest.mark.xdist_group("tools")]
 CASES = Path(__file__).parents[1] / "cases"
 DATA = json.loads(builder.make()[f"{builder.FOLDER}/{builder.FILE}"].text)
 CHOICES = [(choice["recipe"], choice["release"]) for choice in DATA["choices"]]
+OWN = load_recipe(find_document(DEFAULT_RECIPE, RECIPES, "recipe")).sglang
+OFFERED = sorted({recipe for recipe, _ in CHOICES})
 
 # Everything that the page's script says of clusters, in one call.
 ASK = """async ([data, cases]) => {
@@ -119,7 +124,7 @@ def compare(cases: Sequence[Case], answers: Sequence[Mapping[str, Any]]) -> int:
 
 
 @pytest.mark.parametrize("target", SCRIPT_TARGETS)
-@pytest.mark.parametrize("name", names_in(RECIPES))
+@pytest.mark.parametrize("name", OFFERED)
 def test_fixtures_of_every_recipe_and_target(page: Page, name: str, target: str) -> None:
     documents = [find_document(cluster, CLUSTERS, "cluster").value for cluster in names_in(CLUSTERS)]
     documents += [read_document(path).value for path in sorted((CASES / "valid").glob("cluster-*.yaml"))]
@@ -274,8 +279,9 @@ def test_every_character_in_a_path(page: Page) -> None:
 
 
 def test_what_is_offered() -> None:
-    own = {(recipe, load_recipe(find_document(recipe, RECIPES, "recipe")).sglang) for recipe in names_in(RECIPES)}
+    own = {(recipe.name, recipe.sglang) for recipe in recipes() if example_cluster(recipe) == DEFAULT_CLUSTER}
     assert own <= set(CHOICES)
+    assert {recipe for recipe, _ in CHOICES} == {recipe for recipe, _ in own}
     for choice in DATA["choices"]:
         assert not check_documents(
             RECIPE_DOCUMENTS[choice["recipe"], choice["release"]], find_document(DEFAULT_CLUSTER, CLUSTERS, "cluster")
@@ -404,7 +410,7 @@ def test_a_wrong_value_is_told_at_its_field_and_hides_the_commands(opened: tuple
 
 def test_another_recipe_brings_its_releases(opened: tuple[Page, str]) -> None:
     page, _ = opened
-    for recipe in names_in(RECIPES):
+    for recipe in OFFERED:
         page.get_by_label("Recipe").select_option(recipe)
         offered = page.get_by_label("SGLang release").locator("option").evaluate_all("all => all.map(o => o.value)")
         assert [(recipe, release) for release in offered] == [choice for choice in CHOICES if choice[0] == recipe]
@@ -437,3 +443,30 @@ def test_a_link_from_somewhere_else_is_no_trap(opened: tuple[Page, str]) -> None
     # A name that every object has is no target.
     page.evaluate("location.hash = 'recipe=constructor&target=constructor'")
     page.wait_for_selector('section[aria-label="rank0.sh"]')
+
+
+def test_other_targets_are_named_with_their_command(opened: tuple[Page, str], tmp_path: Path) -> None:
+    page, _ = opened
+    section = page.locator("section[aria-label='commands']")
+    text = section.locator("pre").text_content() or ""
+    lines = text.split("\n")
+    others = [target for target in TARGETS if target not in SCRIPT_TARGETS]
+    assert len(lines) == len(others)
+    start = f"python scripts/gen_launch.py {DEFAULT_RECIPE} --cluster {DEFAULT_CLUSTER}.yaml"
+    for line, target in zip(lines, others, strict=True):
+        assert line == f"{start} --target {target} --out {target}"
+        assert TARGETS[target] in (section.text_content() or "")
+    assert section.get_by_role("button", name="Download commands").count() == 0
+    release = next(release for recipe, release in CHOICES if recipe == DEFAULT_RECIPE and release != OWN)
+    page.get_by_label("SGLang release").select_option(release)
+    first, second, *_ = (section.locator("pre").text_content() or "").split("\n")
+    assert first == f"python scripts/compare_releases.py {DEFAULT_RECIPE} --to {release} --write next-recipe.yaml"
+    assert second.startswith("python scripts/gen_launch.py ./next-recipe.yaml --cluster ")
+    # The commands are real ones: they write what the last of them would start.
+    shutil.copy(CLUSTERS / f"{DEFAULT_CLUSTER}.yaml", tmp_path)
+    words = lines[0].split()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / words[1]), *words[2:]], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert done.returncode == 0
+    assert (tmp_path / others[0] / "README.md").is_file()

@@ -17,8 +17,9 @@ from mimo_gb10.commands import compare_releases
 from mimo_gb10.compare import Change
 from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE
 from mimo_gb10.generate import site_data
-from mimo_gb10.launch import recipes
+from mimo_gb10.launch import example_cluster, on_example, recipes
 from mimo_gb10.paths import DOCS, ROOT
+from mimo_gb10.recipe import Recipe
 from mimo_gb10.release import known_releases, load_release
 from mimo_gb10.report import Paint
 from mimo_gb10.rules import ALL_RULES
@@ -62,8 +63,9 @@ def page(browser: Browser) -> Iterator[Any]:
 
 def printed(recipe: str, old: str, new: str, *, as_json: bool) -> str:
     """What the command prints; as text with lines as long as they are, where it would fold them."""
+    cluster = on_example(recipe or DEFAULT_RECIPE).plan().cluster
     options = argparse.Namespace(
-        recipe=recipe or None, old=old, new=new, cluster=DEFAULT_CLUSTER, write=None, json=True, no_color=True
+        recipe=recipe or None, old=old, new=new, cluster=cluster, write=None, json=True, no_color=True
     )
     out = io.StringIO()
     assert compare_releases.compare_releases(options, out) == 0
@@ -197,6 +199,14 @@ def test_the_recipe_and_the_text_are_copied(page: Any) -> None:
     tool.get_by_role("button", name="Copy all as text").click()
     tool.get_by_role("button", name="Copied").nth(0).wait_for()
     page.wait_for_function("async () => (await navigator.clipboard.readText()).startsWith('SGLang 0.5.11 to')")
+
+
+@pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: recipe.name)
+def test_the_command_names_the_recipes_cluster(page: Any, recipe: Recipe) -> None:
+    tool = open_at(page, f"?recipe={recipe.name}&from={recipe.sglang}&to={VERSIONS[-1]}")
+    cluster = example_cluster(recipe)
+    shown = tool.get_by_text("The same from a checkout").inner_text()
+    assert shown.endswith(f" --cluster {cluster}") == (cluster != DEFAULT_CLUSTER)
 
 
 def test_no_difference_is_said(page: Any) -> None:

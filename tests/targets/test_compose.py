@@ -14,8 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 
-from mimo_gb10.defaults import DEFAULT_CLUSTER
-from mimo_gb10.launch import check
+from mimo_gb10.launch import on_example
 from mimo_gb10.paths import RECIPES, names_in
 from mimo_gb10.plan import COMMAND, LaunchPlan, RankLaunch
 from mimo_gb10.targets import compose, container
@@ -80,7 +79,7 @@ def test_every_value_comes_back(plan: LaunchPlan, tmp_path_factory: pytest.TempP
 
 @pytest.mark.parametrize("recipe", names_in(RECIPES))
 def test_recipes(recipe: str) -> None:
-    plan = check(recipe, DEFAULT_CLUSTER).plan()
+    plan = on_example(recipe).plan()
     for rank in plan.ranks:
         service = service_of(compose.render(plan, rank))
         holds(service, plan, rank)
@@ -89,10 +88,10 @@ def test_recipes(recipe: str) -> None:
             f"--network={service['network_mode']}", f"--ipc={service['ipc']}", f"--shm-size={service['shm_size']}",
             *(f"--ulimit={name}={value}" for name, value in service["ulimits"].items()),
             *(f"--cap-add={name}" for name in service["cap_add"]),
-            *(f"--device={name.split(':')[0]}" for name in service["devices"]),
+            *(f"--device={name.split(':')[0]}" for name in service.get("devices", ())),
             f"--gpus={service['deploy']['resources']['reservations']['devices'][0]['count']}",
         }  # fmt: skip
-        assert made == set(container.CORE.options())
+        assert made == set(container.CORE.options(fabric=container.has_fabric(plan)))
         assert ("healthcheck" in service) == (rank.rank == 0)
         assert service["restart"] == "unless-stopped"
         assert service.get("pull_policy") == ("never" if plan.defects else None)

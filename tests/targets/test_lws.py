@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given
 
 from mimo_gb10.defaults import DEFAULT_CLUSTER
-from mimo_gb10.launch import check
+from mimo_gb10.launch import check, on_example
 from mimo_gb10.paths import RECIPES, names_in
 from mimo_gb10.plan import COMMAND, LaunchPlan, RankLaunch, filled
 from mimo_gb10.targets import container, lws
@@ -93,7 +93,7 @@ def test_every_value_comes_back(plan: LaunchPlan) -> None:
 
 @pytest.mark.parametrize("recipe", names_in(RECIPES))
 def test_recipes(recipe: str) -> None:
-    plan = check(recipe, DEFAULT_CLUSTER).plan()
+    plan = on_example(recipe).plan()
     found, (leader, worker), service = pods(lws.render(plan))
     group = found["spec"]["leaderWorkerTemplate"]
     assert (group["size"], group["restartPolicy"]) == (len(plan.ranks), "RecreateGroupOnPodRestart")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 
 from mimo_gb10.defaults import DEFAULT_CLUSTER
-from mimo_gb10.launch import check
+from mimo_gb10.launch import check, on_example
 from mimo_gb10.paths import RECIPES, names_in
 from mimo_gb10.plan import LaunchPlan
 from mimo_gb10.targets import container, slurm
@@ -62,7 +62,7 @@ def test_every_value_comes_back(tmp_path_factory: pytest.TempPathFactory, plan: 
 @pytest.mark.parametrize("recipe", names_in(RECIPES))
 def test_shellcheck_finds_nothing(recipe: str, tmp_path: Path) -> None:
     script = tmp_path / "job.sbatch"
-    script.write_text(slurm.render(check(recipe, DEFAULT_CLUSTER).plan()), encoding="utf-8")
+    script.write_text(slurm.render(on_example(recipe).plan()), encoding="utf-8")
     program = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:/usr/bin")
     assert program
     done = subprocess.run([program, "--shell=bash", str(script)], capture_output=True, text=True, check=False)
@@ -93,7 +93,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 @pytest.mark.parametrize("mode", ["none", "docker"])
 @pytest.mark.parametrize("recipe", names_in(RECIPES))
 def test_slurm_runs_what_the_plan_says(cluster: Slurm, recipe: str, mode: str) -> None:
-    plan = check(recipe, DEFAULT_CLUSTER).plan()
+    # A node is found to have the address that the stand-in for ip says.
+    plan = check(recipe, on_example(recipe).plan().cluster, ["cluster.nodes.0.address=192.168.100.10"]).plan()
     script = cluster.folder / slurm.file_name(plan)
     script.write_text(slurm.render(plan), encoding="utf-8")
     out = cluster.folder / f"{recipe}-{mode}."

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from mimo_gb10.defaults import DEFAULT_CLUSTER
-from mimo_gb10.launch import check
+from mimo_gb10.launch import check, on_example
 from mimo_gb10.paths import RECIPES, names_in
 from mimo_gb10.plan import COMMAND, LaunchPlan, RankLaunch
 from mimo_gb10.targets import container, quadlet, systemd, unit
@@ -104,7 +104,7 @@ def converted(text: str, folder: Path) -> str:
 @needs_systemd
 @pytest.mark.parametrize("recipe", names_in(RECIPES))
 def test_systemd_verifies_the_units(recipe: str, tmp_path: Path) -> None:
-    plan = check(recipe, DEFAULT_CLUSTER).plan()
+    plan = on_example(recipe).plan()
     # The program has to exist for systemd to be content, and docker need not be installed.
     (tmp_path / "docker.service").write_text("[Service]\nExecStart=/bin/true\n", encoding="utf-8")
     for rank in plan.ranks:

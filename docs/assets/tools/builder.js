@@ -337,10 +337,24 @@ class Builder {
     };
     const shown = Object.entries(files).map(([name, text]) => this.file(where(name), name, text));
     shown.push(this.file("The cluster file", `${cluster.name}.yaml`, clusterYaml(this.data, cluster)));
-    this.output.replaceChildren(...shown);
+    this.output.replaceChildren(...shown, this.others(cluster));
   }
 
-  file(title, name, text) {
+  /** What the page does not write: the commands that do, for this very recipe and cluster. */
+  others(cluster) {
+    const { own, recipe, release } = this.choice;
+    const first = own ? recipe : "./next-recipe.yaml";
+    const commands = own ? [] : [`python scripts/compare_releases.py ${recipe} --to ${release} --write next-recipe.yaml`];
+    for (const target of Object.keys(this.data.others)) {
+      commands.push(`python scripts/gen_launch.py ${first} --cluster ${cluster.name}.yaml --target ${target} --out ${target}`);
+    }
+    const rows = Object.entries(this.data.others).map(([name, what]) => element("li", {}, element("code", {}, name), `: ${what}`));
+    const made = this.file("Other targets, in a checkout, beside the cluster file", "commands", commands.join("\n"), false);
+    made.querySelector("pre").before(element("ul", {}, ...rows));
+    return made;
+  }
+
+  file(title, name, text, isFile = true) {
     const code = element("code", {}, text);
     const copied = this.button("Copy", async () => {
       try {
@@ -360,7 +374,7 @@ class Builder {
         "div",
         { className: "builder__head" },
         element("p", { className: "builder__title" }, `${title}: `, element("code", {}, name)),
-        element("p", { className: "builder__actions" }, copied, this.button("Download", () => download(name, text), name)),
+        element("p", { className: "builder__actions" }, copied, ...(isFile ? [this.button("Download", () => download(name, text), name)] : [])),
       ),
       element("pre", { tabIndex: 0, role: "region", "aria-label": `Text of ${name}` }, code),
     );

@@ -183,7 +183,8 @@ class Page {
     }
     const text = recipeText(data, recipe, from, to);
     if (text) parts.push(recipePart(text, recipe, to));
-    const command = ["python scripts/compare_releases.py", recipe, `--from ${from} --to ${to}`].filter((part) => part);
+    const cluster = data.recipes.find((one) => one.name === recipe)?.cluster;
+    const command = ["python scripts/compare_releases.py", recipe, `--from ${from} --to ${to}`, cluster && `--cluster ${cluster}`].filter((part) => part);
     parts.push(
       make("p", {}, "The same from a checkout: ", make("code", {}, command.join(" "))),
       make("p", { class: "tool-buttons" }, copyButton("Copy all as text", asText(data, recipe, from, to))),

@@ -84,6 +84,10 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
     if checked.context is None or has_errors(checked.findings):
         raise Refused(checked.findings)
     context = checked.context
+    if not context.is_gb10:
+        what = f"a rehearsal starts one rank a node, and these have {context.cluster.gpus_per_node} GPUs each"
+        place = context.cluster.document.location(("gpus_per_node",))
+        raise Refused([error("rehearse-gpus", what, "Rehearse a recipe for GB10, on any GPUs: gb10x4-omni.", place)])
     programme = read_programme(options.only, options.skip, options.base)
     folder = options.out.absolute()
     missing = _missing()

@@ -353,6 +353,7 @@ def make() -> Mapping[str, Output]:
         "schema": str((SCHEMAS / "cluster.schema.json").relative_to(ROOT)),
         "recipe": DEFAULT_RECIPE,
         "targets": {target: TARGETS[target] for target in SCRIPT_TARGETS},
+        "others": {target: what for target, what in TARGETS.items() if target not in SCRIPT_TARGETS},
         "example": example,
         "fields": fields(),
         "helps": helps(default),

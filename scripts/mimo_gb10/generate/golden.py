@@ -1,4 +1,4 @@
-"""Snapshots of every recipe x target x rank on the default cluster: a change of output shows as a diff."""
+"""Snapshots of every recipe x target x rank on the cluster that it is shown on: a change of output shows as a diff."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 
 from mimo_gb10.commands.gen_launch import start_order_text
-from mimo_gb10.defaults import DEFAULT_CLUSTER, SCRIPT_TARGETS, TARGETS
+from mimo_gb10.defaults import SCRIPT_TARGETS, TARGETS
 from mimo_gb10.files import Output
 from mimo_gb10.findings import Finding
-from mimo_gb10.launch import check
+from mimo_gb10.launch import on_example
 from mimo_gb10.paths import RECIPES, names_in
 from mimo_gb10.report import Paint, findings_text
 from mimo_gb10.targets import launch_files, preparations, refusals
@@ -21,7 +21,7 @@ def make() -> Mapping[str, Output]:
     """Scripts, start order, plan and findings of every recipe."""
     made: dict[str, Output] = {}
     for name in names_in(RECIPES):
-        checked = check(name, DEFAULT_CLUSTER)
+        checked = on_example(name)
         plan = checked.plan()
         folder = f"{FOLDER}/{name}"
         made[f"{folder}/findings.txt"] = Output(_findings(checked.findings))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from mimo_gb10.context import Context
-from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE, SCRIPT_TARGETS, TARGETS
+from mimo_gb10.defaults import DEFAULT_RECIPE, SCRIPT_TARGETS, TARGETS
 from mimo_gb10.evidence import level, proofs, rehearsals
 from mimo_gb10.explain import Choice, explain
 from mimo_gb10.files import Output
@@ -15,7 +15,7 @@ from mimo_gb10.findings import Finding
 from mimo_gb10.generate.markdown import code, mark, table
 from mimo_gb10.generate.prose import block
 from mimo_gb10.generate.rehearsals import where
-from mimo_gb10.launch import check
+from mimo_gb10.launch import on_example
 from mimo_gb10.paths import RECIPES, ROOT, names_in
 from mimo_gb10.plan import LaunchPlan
 from mimo_gb10.targets import launch_files, preparations, refusals, renderer
@@ -38,7 +38,7 @@ def make() -> Mapping[str, Output]:
     pages: dict[str, Output] = {}
     rows = []
     for name in names_in(RECIPES):
-        checked = check(name, DEFAULT_CLUSTER)
+        checked = on_example(name)
         plan = checked.plan()
         assert checked.context is not None
         pages[f"{FOLDER}/{name}.md"] = Output(_page(checked.context, plan, checked.findings))
@@ -64,7 +64,7 @@ def _page(context: Context, plan: LaunchPlan, findings: Sequence[Finding]) -> st
         "## Evidence\n",
         _evidence(context),
         "## Commands\n",
-        f"For the nodes of `{DEFAULT_CLUSTER}`. For your own: "
+        f"For the nodes of `{plan.cluster}`. For your own: "
         f"`python scripts/gen_launch.py {recipe.name} --cluster YOUR.yaml`. {_order(plan)}\n",
         *_commands(plan),
         "## Findings\n",

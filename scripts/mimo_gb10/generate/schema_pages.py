@@ -21,6 +21,7 @@ from mimo_gb10.spans import runs, span
 SCHEMAS = {
     "recipe": "`configs/recipes/<name>.yaml`",
     "cluster": "`configs/clusters/<name>.yaml`, or a file of your own",
+    "router": "`configs/routers/<name>.yaml`, or a file of your own",
     "model": "`configs/models/<name>.yaml`",
 }
 """The schemas of what people write, with where such a file stands."""

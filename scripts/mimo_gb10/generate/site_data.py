@@ -19,7 +19,8 @@ from mimo_gb10.diagnose.pattern import literals
 from mimo_gb10.diagnose.scan import LONGEST_CARRY, WINDOW
 from mimo_gb10.diagnose.symptoms import Symptoms, load_symptoms
 from mimo_gb10.files import Output
-from mimo_gb10.launch import check, recipes
+from mimo_gb10.launch import example_cluster, on_example, recipes
+from mimo_gb10.recipe import Recipe
 from mimo_gb10.release import Release, known_releases, load_release
 from mimo_gb10.report import visible
 from mimo_gb10.rules import ALL_RULES
@@ -65,7 +66,7 @@ def compare_data() -> dict[str, Any]:
     compared = {"": [[row(change) for change in compare(old, new)] for old, new in pairs]}
     moved: dict[str, Any] = {}
     for recipe in recipes():
-        context = check(recipe.name, DEFAULT_CLUSTER).context
+        context = on_example(recipe.name).context
         if context is None:
             raise ValueError(f"{recipe.name} does not load")
         texts = _Places()
@@ -82,7 +83,7 @@ def compare_data() -> dict[str, Any]:
         "default": DEFAULT_RECIPE,
         "titles": TITLES,
         "versions": versions,
-        "recipes": [{"name": one.name, "title": one.title, "sglang": one.sglang} for one in recipes()],
+        "recipes": [_about(one) for one in recipes()],
         "strings": strings.all(),
         "changes": changes.all(),
         "pairs": compared,
@@ -114,6 +115,13 @@ class _Places:
 
     def all(self) -> list[Any]:
         return list(self._places)
+
+
+def _about(recipe: Recipe) -> dict[str, str]:
+    """What the page says of a recipe; the cluster only where it is not the command's own default."""
+    about = {"name": recipe.name, "title": recipe.title, "sglang": recipe.sglang}
+    cluster = example_cluster(recipe)
+    return about if cluster == DEFAULT_CLUSTER else {**about, "cluster": cluster}
 
 
 def _under(context: Context, release: Release) -> Context:

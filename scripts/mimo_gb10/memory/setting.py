@@ -125,6 +125,10 @@ def setting_of(context: Context) -> tuple[Setting, list[Finding]]:
 
 
 def _refuse_unplanned(context: Context) -> None:
+    if not context.is_gb10:
+        gpus, place = context.cluster.gpus_per_node, context.cluster.document.location(("gpus_per_node",))
+        what = f"the plan is of GB10 nodes, one GPU each with the node's own memory; these have {gpus} GPUs each"
+        raise Refused([error("plan-not-gb10", what, "Name a cluster of GB10 nodes, and a recipe for them.", place)])
     problems = []
     for option, harmless in NOT_PLANNED.items():
         value = context.value(option, harmless)

@@ -46,7 +46,9 @@ def gpu_model(node: Node) -> Outcome:
             f"{names}, not a GB10 (12.1)", "The recipes here are made for GB10; for other GPUs see the cookbook."
         )
     if others:
-        return warn(f"{names}, not GB10 (12.1)", "The recipes here are made for GB10; check every flag yourself.")
+        return warn(
+            f"{names}, not GB10 (12.1)", "These checks are made for GB10: those of memory and fabric need not fit."
+        )
     return ok(names)
 
 

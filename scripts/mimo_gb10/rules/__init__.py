@@ -10,7 +10,7 @@ from mimo_gb10.rules.memory import (
     SwaRatio,
 )
 from mimo_gb10.rules.mends import DefectsKnown
-from mimo_gb10.rules.multimodal import TorchcodecOnAarch64, VisionBackendOnGb10
+from mimo_gb10.rules.multimodal import AudioUnderDpAttention, TorchcodecOnAarch64, VisionBackendOnGb10
 from mimo_gb10.rules.network import Addresses, GrpcPort, HostIpIsAddress, OneRdmaHalf, PortClash
 from mimo_gb10.rules.parallel import (
     DataParallelNeedsDpAttention,
@@ -43,6 +43,7 @@ ALL_RULES: tuple[Rule, ...] = (
     HierarchicalCacheResetsRatio(),
     HierarchicalCacheNeedsUnifiedTree(),
     VisionBackendOnGb10(),
+    AudioUnderDpAttention(),
     TorchcodecOnAarch64(),
     Addresses(),
     HostIpIsAddress(),

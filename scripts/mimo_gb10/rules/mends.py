@@ -11,6 +11,8 @@ from mimo_gb10.rules.base import Rule
 from mimo_gb10.text.suggest import did_you_mean
 
 _NEEDS_MTP = "mtp-triton-window"
+# Each is of a backend that SGLang does not use where fa3 runs.
+_WITHOUT_FA3 = ("audio-encoder-flash-attn", "vision-sinks-window")
 
 
 class DefectsKnown(Rule):
@@ -18,11 +20,17 @@ class DefectsKnown(Rule):
 
     The patches of the listed defects are put on before the launch. A defect that the release does not have needs none;
     one that is not listed, or that this repository has no patch for, is still there when the server runs.
-    mtp-triton-window bites only where speculation meets the triton attention backend.
+    mtp-triton-window bites only where speculation meets the triton attention backend; audio-encoder-flash-attn and
+    vision-sinks-window do not bite where the encoders run with fa3, on Hopper.
     """
 
     code = "defect"
-    options = ("speculative-algorithm", "attention-backend", "speculative-draft-attention-backend")
+    options = (
+        "speculative-algorithm",
+        "attention-backend",
+        "speculative-draft-attention-backend",
+        "mm-attention-backend",
+    )
 
     def check(self, context: Context) -> Iterator[Finding]:
         """Compare the recipe's list with what the wheels say of each defect."""
@@ -63,6 +71,8 @@ class DefectsKnown(Rule):
 
 
 def _bites(context: Context, name: str) -> bool:
+    if name in _WITHOUT_FA3 and not context.is_gb10 and context.value("mm-attention-backend") == "fa3":
+        return False
     if name != _NEEDS_MTP:
         return "vision" in context.model.facts or "audio" in context.model.facts
     if context.speculative_algorithm is None:

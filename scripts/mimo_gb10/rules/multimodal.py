@@ -53,6 +53,42 @@ class VisionBackendOnGb10(Rule):
             )
 
 
+class AudioUnderDpAttention(Rule):
+    """From 0.5.16 audio is encoded wrongly where attention is split over fewer ranks than the rest.
+
+    The audio encoder is then split like attention, over the ranks of one DP group, and its parts are summed over all
+    ranks. Upstream's comment says that the output is wrong, and leaves it so for the documented launch with tensor
+    parallel size 8 (0.5.23; read, not run). Up to 0.5.15.post1 each rank holds the whole encoder. On four GB10
+    attention has all ranks, so nothing of it is met.
+    """
+
+    code = "audio-dp-attention"
+    options = ("tp-size", "dp-size", "enable-dp-attention", "attn-dp-size")
+    first = "0.5.16"
+    passages = (
+        Passage(
+            ("sglang/srt/models/mimo_audio.py",),
+            r"^\s+self\.attn = VisionAttention\($",
+            after=r"^class AudioEncoderAttention\b",
+            first="0.5.16",
+        ),
+    )
+
+    def check(self, context: Context) -> Iterator[Finding]:
+        """DP attention on a model that hears."""
+        if context.model.architecture != "MiMoV2ForCausalLM" or context.value("language-model-only") is True:
+            return
+        split, ranks = context.attention_tensor_parallel, context.number("tp-size", 1)
+        if context.uses_dp_attention and split is not None and split < ranks:
+            yield warning(
+                self.code,
+                f"SGLang {context.release.version} encodes audio wrongly with attention over {split} of {ranks} ranks",
+                "Send no audio, or use 0.5.15.post1 or older, or as many ranks as attention takes.",
+                context.flag_location("attn-dp-size", "dp-size"),
+                self.source(context),
+            )
+
+
 class TorchcodecOnAarch64(Rule):
     """MiMo's processor needs torchcodec up to 0.5.21, and SGLang does not install it on aarch64.
 

@@ -56,7 +56,7 @@ def _service(plan: LaunchPlan, rank: RankLaunch) -> Mapping[str, Any]:
         "shm_size": CORE.shm_size,
         "ulimits": dict(CORE.ulimits),
         "cap_add": [CORE.capability],
-        "devices": [f"{CORE.device}:{CORE.device}"],
+        **({"devices": [f"{CORE.device}:{CORE.device}"]} if container.has_fabric(plan) else {}),
         "deploy": {"resources": {"reservations": {"devices": [gpus]}}},
         "volumes": [{**volume, "bind": {"create_host_path": False}}],
         **({"secrets": [{"source": _SECRET, "target": config}]} if config is not None else {}),

@@ -40,20 +40,25 @@ class Core:
     device: str = "/dev/infiniband"
     shm_size: str = "32g"
 
-    def options(self) -> tuple[str, ...]:
-        """The same as options of ``docker run``."""
+    def options(self, *, fabric: bool = True) -> tuple[str, ...]:
+        """The same as options of ``docker run``; `fabric` is whether there are RDMA devices to hand in."""
         return (
             f"--network={self.network}",
             f"--ipc={self.ipc}",
             f"--gpus={self.gpus}",
             *(f"--ulimit={name}={value}" for name, value in self.ulimits.items()),
             f"--cap-add={self.capability}",
-            f"--device={self.device}",
+            *((f"--device={self.device}",) if fabric else ()),
             f"--shm-size={self.shm_size}",
         )
 
 
 CORE = Core()
+
+
+def has_fabric(plan: LaunchPlan) -> bool:
+    """Whether ranks speak with other nodes. A host alone need have no RDMA device, and docker fails without one."""
+    return len(plan.ranks) > 1
 
 
 def slug(name: str) -> str:
@@ -99,7 +104,7 @@ def run_options(plan: LaunchPlan, rank: RankLaunch, name: str = "") -> list[str]
         "--rm",
         "--init",
         f"--name={name or container_name(plan.recipe, rank.rank)}",
-        *CORE.options(),
+        *CORE.options(fabric=has_fabric(plan)),
         *(f"--mount={mount(path)}" for path in mounts),
         *(f"--env={name}={value}" for name, value in rank.env.items()),
     ]

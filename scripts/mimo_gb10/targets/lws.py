@@ -114,7 +114,7 @@ def _pod(plan: LaunchPlan, template: RankLaunch, *, is_leader: bool) -> Mapping[
         *({"name": name, "value": text(value)} for name, value in template.env.items()),
     ]
     rdma = {"#rdma": "As your RDMA device plugin names it: kubectl describe node.", RDMA: "1"}
-    limits = {"nvidia.com/gpu": str(plan.gpus), **rdma}
+    limits = {"nvidia.com/gpu": str(plan.gpus), **(rdma if container.has_fabric(plan) else {})}
     return {
         "hostNetwork": CORE.network == "host",
         "#dns": "A pod on the host's network finds the head's name only with this.",
@@ -158,9 +158,10 @@ def text(value: str) -> str:
 def _readme(plan: LaunchPlan) -> LaunchFile:
     name, file = slug(plan.recipe), file_name(plan)
     template = plan.ranks[0]
+    plugins = "NVIDIA's device plugin" + (" and an RDMA device\nplugin" if container.has_fabric(plan) else "")
     before = [
-        "The cluster needs [LeaderWorkerSet](https://lws.sigs.k8s.io/), NVIDIA's device plugin and an RDMA device\n"
-        "plugin; every node needs the checkpoint. Kubernetes sets no limit on locked memory: give containerd\n"
+        f"The cluster needs [LeaderWorkerSet](https://lws.sigs.k8s.io/), {plugins}; "
+        "every node needs the checkpoint. Kubernetes sets no limit on locked memory: give containerd\n"
         "`LimitMEMLOCK=infinity`. The pods are on the node's network, and `SGLANG_HOST_IP` is the node's own\n"
         "address there, not the fabric's.\n"
     ]

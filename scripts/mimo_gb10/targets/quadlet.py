@@ -73,7 +73,7 @@ def render(plan: LaunchPlan, rank: RankLaunch) -> str:
         f"Network={CORE.network}\n",
         f"PodmanArgs=--ipc={CORE.ipc}\n",
         f"AddDevice=nvidia.com/gpu={CORE.gpus}\n",
-        f"AddDevice={CORE.device}\n",
+        *([f"AddDevice={CORE.device}\n"] if container.has_fabric(plan) else []),
         f"AddCapability={CORE.capability}\n",
         *(f"Ulimit={name}={value}:{value}\n" for name, value in CORE.ulimits.items()),
         command("PodmanArgs", [f"--mount={container.mount(plan.model_path)}"]),

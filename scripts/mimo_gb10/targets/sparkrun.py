@@ -39,6 +39,13 @@ def refuse(plan: LaunchPlan) -> Sequence[Finding]:
 
 def _refusals(plan: LaunchPlan) -> Iterator[Finding]:
     template, model = plan.one_for_all(), plan.model
+    if plan.gpus > 1:
+        yield error(
+            "sparkrun-gpus",
+            f"the nodes have {plan.gpus} GPUs each, and sparkrun counts one GPU a node: it is made for DGX Spark",
+            "Use another target.",
+            source=f"{SOURCE}/src/sparkrun/core/parallelism.py",
+        )
     if template is None or model is None:
         yield nodes_differ("sparkrun", "sparkrun finds names of interfaces by itself")
         return

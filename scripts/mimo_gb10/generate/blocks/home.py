@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from xml.sax.saxutils import escape
 
-from mimo_gb10.context import Context
 from mimo_gb10.defaults import DEFAULT_RECIPE
 from mimo_gb10.defects import PRESENT, load_verdicts
 from mimo_gb10.evidence import is_whole, rehearsals
 from mimo_gb10.generate.markdown import table
-from mimo_gb10.launch import check
-from mimo_gb10.paths import RECIPES, names_in
+from mimo_gb10.launch import check, recipes
 from mimo_gb10.release import known_releases, load_release
 from mimo_gb10.rules.pins import FIRST_GOOD_NCCL, can_deadlock
 
@@ -22,13 +20,13 @@ _NCCL = "nvidia-nccl-cu13"
 def _releases() -> str:
     """One row a release, newest first."""
     verdicts = load_verdicts()
-    ours = {one.recipe.name: one.recipe.sglang for one in map(_context, names_in(RECIPES))}
+    ours = {recipe.name: recipe.sglang for recipe in recipes()}
     rows = []
     for version in reversed(known_releases()):
         release = load_release(version)
         present = [verdict for verdict in verdicts.values() if verdict.in_release(version) == PRESENT]
         mended = sum(verdict.patch_for(version) is not None for verdict in present)
-        recipes = [f"[{name}](recipes/{name}.md)" for name, wanted in ours.items() if wanted == version]
+        links = [f"[{name}](recipes/{name}.md)" for name, wanted in ours.items() if wanted == version]
         rows.append(
             [
                 version,
@@ -36,7 +34,7 @@ def _releases() -> str:
                 f"{len(present)} ({mended} mended)",
                 _nccl(release.pins().get(_NCCL, "")),
                 _rehearsed(version),
-                ", ".join(recipes),
+                ", ".join(links),
             ]
         )
     header = ["SGLang", "Date", "[Defects](patches/index.md)", "NCCL", "Rehearsed", "Recipes"]
@@ -46,12 +44,6 @@ def _releases() -> str:
         "its torch requires."
     )
     return f'<div class="matrix" markdown>\n\n{table(header, rows)}\n</div>\n\n{note}\n'
-
-
-def _context(recipe: str) -> Context:
-    context = check(recipe, _CLUSTER).context
-    assert context is not None
-    return context
 
 
 def _nccl(version: str) -> str:

@@ -11,14 +11,13 @@ from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE
 from mimo_gb10.generate.chart import Axis, Line, chart, scrolling
 from mimo_gb10.generate.markdown import code, table
 from mimo_gb10.generate.prose import block, prose
-from mimo_gb10.launch import check
+from mimo_gb10.launch import check, on_example, recipes
 from mimo_gb10.memory import constants
 from mimo_gb10.memory.basis import GIB, Amount, Item
 from mimo_gb10.memory.plan import Plan, down, make_plan, requests_that_fit, up
 from mimo_gb10.memory.report import Report, findings, make_report, sums
 from mimo_gb10.memory.setting import setting_of
 from mimo_gb10.memory.svg import drawing
-from mimo_gb10.paths import RECIPES, names_in
 
 WITH_MTP = "gb10x4-mtp"
 """The recipe whose ceilings with MTP are shown."""
@@ -31,7 +30,7 @@ _ADDRESS = re.compile(r"(?<![\w/.])((?:github\.com|forums\.developer\.nvidia\.co
 @functools.cache
 def report(recipe: str = DEFAULT_RECIPE) -> Report:
     """What the command shows for a recipe on nodes that nobody has measured yet."""
-    context = check(recipe, DEFAULT_CLUSTER).context
+    context = on_example(recipe).context
     assert context is not None
     setting, _ = setting_of(context)
     plan = make_plan(context.model.facts, setting)
@@ -114,7 +113,7 @@ def bars() -> str:
 def ranges() -> str:
     """Which fractions work, for every recipe."""
     rows = []
-    for recipe in names_in(RECIPES):
+    for recipe in _planned():
         plan = report(recipe).plan
         for name, found in (("tight", plan.tight), ("roomy", plan.roomy)):
             ends = (found.low, found.context, found.high, found.safe)
@@ -122,6 +121,14 @@ def ranges() -> str:
     header = ["Recipe", "Has", "Node", "Boots from", "One full request from", "Boots up to",
               f"Keeps {constants.SAFETY.low / GIB:.0f} GiB up to"]  # fmt: skip
     return table(header, rows)
+
+
+def _planned() -> Iterator[str]:
+    """The recipes for GB10: there is no plan for other nodes."""
+    for recipe in recipes():
+        context = on_example(recipe.name).context
+        if context is not None and context.is_gb10:
+            yield recipe.name
 
 
 def _fraction(value: float) -> str:
