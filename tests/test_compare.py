@@ -121,6 +121,7 @@ def test_the_recipe_as_it_should_read(tmp_path: Path) -> None:
         "transcription-adapter",
         "video-pin-memory",
         "video-batch-tensor",
+        "vision-sinks-window",
     )
     assert moved.evidence == ()
     assert moved.image == "lmsysorg/sglang:v0.5.23-cu130"

@@ -147,9 +147,7 @@ def test_with_the_patches_of_the_recipe(tmp_path: Path, tree: Path) -> None:
     assert (tmp_path / "out" / "model").is_dir()
 
 
-def test_what_was_seen_is_written_after_each_check(
-    tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_seen_is_written_after_each_check(tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is lost under way leaves a receipt that says so."""
     written: list[tuple[int, str]] = []
     real = module._write_receipt

@@ -3,7 +3,7 @@
 # Recipe gb10x4-mtp, cluster example-4x-gb10, SGLang 0.5.23.
 # Rank 0 of 4, the head, on 192.168.100.10. Start it last, after ranks 1 to 3.
 # Once on this node, in a checkout of mimo-gb10:
-#   docker build --build-arg=BASE_IMAGE=lmsysorg/sglang:v0.5.23 '--build-arg=DEFECTS=transcription-token-list transcription-adapter video-pin-memory video-batch-tensor' --tag=mimo-gb10/gb10x4-mtp:0.5.23-patched --file=docker/Dockerfile .
+#   docker build --build-arg=BASE_IMAGE=lmsysorg/sglang:v0.5.23 '--build-arg=DEFECTS=transcription-token-list transcription-adapter video-pin-memory video-batch-tensor vision-sinks-window audio-causal-window' --tag=mimo-gb10/gb10x4-mtp:0.5.23-patched --file=docker/Dockerfile .
 set -euo pipefail
 
 exec docker run \

@@ -3,7 +3,7 @@
 # Recipe gb10x4-mtp, cluster example-4x-gb10, SGLang 0.5.23.
 # Rank 2 of 4, a worker, on 192.168.100.12. Start it before the head, rank 0.
 # Once on this node, in a checkout of mimo-gb10:
-#   docker build --build-arg=BASE_IMAGE=lmsysorg/sglang:v0.5.23 '--build-arg=DEFECTS=transcription-token-list transcription-adapter video-pin-memory video-batch-tensor' --tag=mimo-gb10/gb10x4-mtp:0.5.23-patched --file=docker/Dockerfile .
+#   docker build --build-arg=BASE_IMAGE=lmsysorg/sglang:v0.5.23 '--build-arg=DEFECTS=transcription-token-list transcription-adapter video-pin-memory video-batch-tensor vision-sinks-window audio-causal-window' --tag=mimo-gb10/gb10x4-mtp:0.5.23-patched --file=docker/Dockerfile .
 set -euo pipefail
 
 exec docker run \

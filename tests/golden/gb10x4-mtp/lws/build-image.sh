@@ -7,7 +7,7 @@ set -euo pipefail
 cd -- "${1:-.}"
 exec docker build \
   --build-arg=BASE_IMAGE=lmsysorg/sglang:v0.5.23 \
-  '--build-arg=DEFECTS=transcription-token-list transcription-adapter video-pin-memory video-batch-tensor' \
+  '--build-arg=DEFECTS=transcription-token-list transcription-adapter video-pin-memory video-batch-tensor vision-sinks-window audio-causal-window' \
   --tag=mimo-gb10/gb10x4-mtp:0.5.23-patched \
   --file=docker/Dockerfile \
   .

@@ -2,7 +2,7 @@
 # MiMo-V2.5 omni on four GB10
 # Recipe gb10x4-omni, cluster example-4x-gb10, SGLang 0.5.11.
 # Rank 0 of 4, the head, on 192.168.100.10. Start it last, after ranks 1 to 3.
-# Once, in this environment: python3 scripts/apply_patches.py transcription-token-list audio-encoder-flash-attn transcription-adapter video-pin-memory video-batch-tensor
+# Once, in this environment: python3 scripts/apply_patches.py transcription-token-list audio-encoder-flash-attn transcription-adapter video-pin-memory video-batch-tensor vision-sinks-window
 set -euo pipefail
 
 export SGLANG_HOST_IP=192.168.100.10

@@ -3,7 +3,7 @@
 # Recipe gb10x4-omni, cluster example-4x-gb10, SGLang 0.5.11.
 # Rank 1 of 4, a worker, on 192.168.100.11. Start it before the head, rank 0.
 # Once on this node, in a checkout of mimo-gb10:
-#   docker build --build-arg=BASE_IMAGE=lmsysorg/sglang:v0.5.11-cu130@sha256:061fb71f838e82000a1768c159654d526c2f17ebe751c21e7fc48ca53c8ef975 '--build-arg=DEFECTS=transcription-token-list audio-encoder-flash-attn transcription-adapter video-pin-memory video-batch-tensor' --tag=mimo-gb10/gb10x4-omni:0.5.11-patched --file=docker/Dockerfile .
+#   docker build --build-arg=BASE_IMAGE=lmsysorg/sglang:v0.5.11-cu130@sha256:061fb71f838e82000a1768c159654d526c2f17ebe751c21e7fc48ca53c8ef975 '--build-arg=DEFECTS=transcription-token-list audio-encoder-flash-attn transcription-adapter video-pin-memory video-batch-tensor vision-sinks-window' --tag=mimo-gb10/gb10x4-omni:0.5.11-patched --file=docker/Dockerfile .
 set -euo pipefail
 
 exec docker run \

@@ -3,5 +3,5 @@
 set -euo pipefail
 
 case $0 in */*) cd -- "${0%/*}" ;; esac
-python3 scripts/apply_patches.py -- transcription-token-list audio-encoder-flash-attn transcription-adapter video-pin-memory video-batch-tensor
-python3 scripts/apply_patches.py --require -- transcription-token-list audio-encoder-flash-attn transcription-adapter video-pin-memory video-batch-tensor
+python3 scripts/apply_patches.py -- transcription-token-list audio-encoder-flash-attn transcription-adapter video-pin-memory video-batch-tensor vision-sinks-window
+python3 scripts/apply_patches.py --require -- transcription-token-list audio-encoder-flash-attn transcription-adapter video-pin-memory video-batch-tensor vision-sinks-window
