@@ -43,7 +43,7 @@ class Run:
 
     Attributes:
         name: Of its folder and its receipt, behind the release.
-        arguments: For rehearse.py; ``{base}`` and ``{eager}`` are filled in.
+        arguments: For rehearse.py; ``{base}``, ``{eager}`` and ``{four}`` are filled in.
         recipe: The recipe.
         ranks: How many. Four share the GPUs of a machine that has two.
     """
@@ -55,7 +55,7 @@ class Run:
 
 
 MTP = ("--mtp", "on", "--set", "flags.mem-fraction-static=0.78", "--base", "{base}")
-FOUR = ("--gpus", "0,0,1,1", "--skip", "broken,stress")
+FOUR = ("--gpus", "{four}", "--skip", "broken,stress")
 SENSES = ("--base", "{base}", "--only", "server,greedy-senses")
 EAGER = {
     "0.5.11": "flags.disable-cuda-graph=true",
@@ -92,11 +92,12 @@ WAVES: tuple[tuple[Run, ...], ...] = (
 )
 
 
-def arguments_of(run: Run, release: str, out: Path = RECEIPTS) -> list[str]:
+def arguments_of(run: Run, release: str, out: Path = RECEIPTS, gpus: int = 2) -> list[str]:
     """A run's arguments for rehearse.py with everything filled in, but its recipe, release and place."""
     places = [(out / f"{release}-{name}" / "receipt.json", RECEIPTS / f"{release}-{name}.json") for name in BASES]
     base = next((place for pair in places for place in pair if place.exists()), None)
-    fill = {"base": base, "eager": EAGER.get(release, "flags.disable-cuda-graph=true")}
+    four = ",".join(str(rank * min(gpus, 4) // 4) for rank in range(4))
+    fill = {"base": base, "four": four, "eager": EAGER.get(release, "flags.disable-cuda-graph=true")}
     words = [argument.format(**fill) for argument in run.arguments]
     if "--base" in words and base is None:
         at = words.index("--base")
@@ -104,11 +105,11 @@ def arguments_of(run: Run, release: str, out: Path = RECEIPTS) -> list[str]:
     return words
 
 
-def start(run: Run, release: str, site: Path, port: int, out: Path, stress: str) -> subprocess.Popen[bytes]:
+def start(run: Run, release: str, site: Path, port: int, out: Path, stress: str, gpus: int) -> subprocess.Popen[bytes]:
     """One rehearsal as a process of its own; what it says goes to its folder."""
     folder = out / f"{release}-{run.name}"
     folder.mkdir(parents=True, exist_ok=True)
-    words = arguments_of(run, release, out)
+    words = arguments_of(run, release, out, gpus)
     notes = [word for note in stand_ins(site) for word in ("--stand-in", note)]
     command = [
         sys.executable, str(ROOT / "scripts" / "unpack_rehearsal.py"), "--to", str(site), "--",
@@ -132,6 +133,7 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("--stress", default="300")
     made.add_argument("--seconds", type=float, default=1e6, help="end everything after so long")
     made.add_argument("--port", type=int, default=11000, help="of the first run; each takes a thousand")
+    made.add_argument("--gpus", type=int, default=2, help="how many the machine has; four ranks share fewer")
     made.add_argument("--list", action="store_true")
     options = made.parse_args(arguments)
     sites = {release: Path(folder).absolute() for release, _, folder in (text.partition("=") for text in options.site)}
@@ -150,7 +152,8 @@ def main(arguments: Sequence[str]) -> int:
         running: list[subprocess.Popen[bytes]] = []
         try:
             for release, run in wave:
-                running.append(start(run, release, sites[release], port, options.out.absolute(), options.stress))
+                out = options.out.absolute()
+                running.append(start(run, release, sites[release], port, out, options.stress, options.gpus))
                 port += 1000
             while any(process.poll() is None for process in running) and time.monotonic() < end:
                 time.sleep(1)

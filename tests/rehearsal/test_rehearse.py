@@ -352,5 +352,8 @@ def test_the_runs_that_receipts_come_from(capsys: pytest.CaptureFixture[str]) ->
             assert not checked.refused, checked.findings
             names.add(f"{release}-{one.name}")
     assert len(names) == 2 * sum(map(len, make_receipts.WAVES))
+    four = next(one for wave in make_receipts.WAVES for one in wave if one.name == "four-ranks")
+    assert make_receipts.arguments_of(four, "0.5.11", gpus=2)[:2] == ["--gpus", "0,0,1,1"]
+    assert make_receipts.arguments_of(four, "0.5.11", gpus=8)[:2] == ["--gpus", "0,1,2,3"]
     assert make_receipts.main(["--list", "--out", "x", "--site", "0.5.11=x", "--only", "0.5.11-patched"]) == 0
     assert capsys.readouterr().out.startswith("0.5.11-patched: --skip broken")

@@ -44,7 +44,7 @@ def test_the_command_says_what_the_page_says(tmp_path: Path, name: str, release:
         if found["severity"] == "error" or found["code"] == "audio-dp-attention"
     ]
     cell = next(row for row in rows("scale-splits") if row[0] == name)[3 if release == OLD else 4]
-    assert re.findall(r"(error|warning) `([a-z-]+)`", cell) == said
+    assert re.findall(r"(error|warning) \[`([a-z-]+)`\]", cell) == said
     assert (cell == "no error") == (said == [])
 
 

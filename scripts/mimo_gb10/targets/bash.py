@@ -10,8 +10,9 @@ from mimo_gb10.text.shell import command_lines, comment, quote
 def render(plan: LaunchPlan, rank: RankLaunch) -> str:
     """The script of one rank: exports, then SGLang in place of the shell."""
     exports = "".join(f"export {name}={quote(value)}\n" for name, value in rank.env.items())
+    exports = f"{exports}\n" if exports else ""
     command = command_lines(("exec", *rank.argv[:3]), rank.argv[3:])
-    return f"{header(plan, rank)}{_patches(plan)}set -euo pipefail\n\n{exports}\n{command}\n"
+    return f"{header(plan, rank)}{_patches(plan)}set -euo pipefail\n\n{exports}{command}\n"
 
 
 def _patches(plan: LaunchPlan) -> str:

@@ -94,7 +94,10 @@ def _splits() -> str:
 
 
 def _verdict(split: str, nodes: int, version: str) -> str:
-    told = [f"{one.severity.label} {code(one.code)}: {prose(one.message)}" for one in findings(split, nodes, version)]
+    told = [
+        f"{one.severity.label} [{code(one.code)}](reference/rules.md#{one.code})"
+        for one in findings(split, nodes, version)
+    ]
     return "<br>".join(told) or "no error"
 
 

@@ -5,7 +5,6 @@
 # Once, in this environment: python3 scripts/apply_patches.py transcription-token-list transcription-adapter video-pin-memory video-batch-tensor
 set -euo pipefail
 
-
 exec python3 -m sglang.launch_server \
   --model-path /models/mimo-v2.5 \
   --nnodes 1 \
