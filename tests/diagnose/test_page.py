@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
+from mimo_gb10.defects import load_defects
 from mimo_gb10.diagnose import expression
 from mimo_gb10.diagnose.page import _code, browser_data, expression_data, markdown, unknown_markdown
 from mimo_gb10.diagnose.symptoms import load_symptoms
 from mimo_gb10.diagnose.values import values_of
+from mimo_gb10.generate import troubleshooting
 
 KNOWN = load_symptoms()
 
@@ -51,3 +54,11 @@ def test_the_data_is_json_and_says_what_the_file_says() -> None:
     for one in data["symptoms"]:
         assert expression.parse(one["match"]) == KNOWN.symptoms[one["id"]].match
     assert expression_data(expression.parse({"last": "watchdog"})) == {"last": ["watchdog"]}
+
+
+def test_defects_that_leave_no_line_are_on_the_troubleshooting_page() -> None:
+    (text,) = (output.text for output in troubleshooting.make().values())
+    section = text.partition("### Answers are worse than they should be")[2].partition("\n## ")[0]
+    silent = {name for name, defect in load_defects().items() if not defect.log}
+    assert silent == set(re.findall(r"\.\./patches/([a-z-]+)\.md", section))
+    assert "vision-sinks-window" in silent

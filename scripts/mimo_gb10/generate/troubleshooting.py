@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mimo_gb10.defaults import DEFAULT_CLUSTER, DEFAULT_RECIPE
+from mimo_gb10.defects import load_defects
 from mimo_gb10.diagnose.page import markdown, unknown_markdown
 from mimo_gb10.diagnose.symptoms import Symptoms, load_symptoms
 from mimo_gb10.diagnose.values import values_of
@@ -44,10 +45,22 @@ def make() -> Mapping[str, Output]:
     known = load_symptoms()
     values = values_of(DEFAULT_RECIPE, DEFAULT_CLUSTER)
     text = (
-        f"# Troubleshooting\n\n{mark('docs/symptoms.yaml')}\n{_INTRO}\n"
-        f"{_contents(known)}\n{markdown(known, values)}\n## Nothing here fits\n\n{unknown_markdown(known, values)}"
+        f"# Troubleshooting\n\n{mark('docs/symptoms.yaml and patches/defects.yaml')}\n{_INTRO}\n"
+        f"{_contents(known)}\n{_silent()}\n{markdown(known, values)}\n"
+        f"## Nothing here fits\n\n{unknown_markdown(known, values)}"
     )
     return {f"{FOLDER}/index.md": Output(text)}
+
+
+def _silent() -> str:
+    """Defects that leave nothing in a log, so that Diagnose cannot find them."""
+    rows = [
+        f"* {defect.symptom} [{defect.title}](../patches/{defect.id}.md).\n"
+        for defect in load_defects().values()
+        if not defect.log
+    ]
+    intro = "Nothing fails, and no log says so. What this project knows of:"
+    return f"### Answers are worse than they should be\n\n{intro}\n\n{''.join(rows)}"
 
 
 def _contents(known: Symptoms) -> str:
