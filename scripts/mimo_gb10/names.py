@@ -8,6 +8,9 @@ from __future__ import annotations
 import ipaddress
 import re
 
+EVERYWHERE = ("0.0.0.0", "::")
+"""What a server binds to answer on every interface."""
+
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?\Z")
 _ZONE = re.compile(r"[A-Za-z0-9_.-]{1,15}\Z")
 _ALL_DIGITS = re.compile(r"[0-9.]+\Z")

@@ -16,7 +16,7 @@ from mimo_gb10.context import Context
 from mimo_gb10.findings import Finding, Location, Refused, error, has_errors, warning, worst_first
 from mimo_gb10.flag_checks import check_value
 from mimo_gb10.launch import Checked, check, find_document
-from mimo_gb10.names import canonical_ip, is_host, with_port
+from mimo_gb10.names import EVERYWHERE, canonical_ip, is_host, with_port
 from mimo_gb10.paths import ROUTERS, names_in
 from mimo_gb10.plan import LaunchPlan
 from mimo_gb10.release import Flag
@@ -28,7 +28,6 @@ from mimo_gb10.text.suggest import did_you_mean
 COMMAND = ("python3", "-m", "sglang_router.launch_router")
 
 _PREFIX = "sglang-router-"
-_EVERYWHERE = ("0.0.0.0", "::")
 _OWN = {"host": "serve.host", "port": "serve.port", "worker-urls": "the addresses of the clusters' heads"}
 _KEYS = ("api-key", "control-plane-api-keys")
 # SGLang's own time for a health request (SGLANG_HEALTH_CHECK_TIMEOUT).
@@ -263,7 +262,7 @@ def _check_values(router: Router, contexts: Sequence[Context]) -> Iterator[Findi
                 f"Write balance-abs-threshold: {most}.",
                 _at(router, "balance-abs-threshold"),
             )
-    if router.serve_host in _EVERYWHERE:
+    if router.serve_host in EVERYWHERE:
         yield warning(
             "router-open",
             f"the router answers on every interface ({router.serve_host}), and whoever reaches it can add a group of "
@@ -314,7 +313,7 @@ def server_url(plan: LaunchPlan) -> str:
     head = plan.ranks[0]
     host = head.option("--host") or head.address
     scheme = "https" if head.option("--ssl-certfile") else "http"
-    address = head.address if host in _EVERYWHERE else host
+    address = head.address if host in EVERYWHERE else host
     return f"{scheme}://{with_port(address, int(head.option('--port') or 30000))}"
 
 

@@ -10,7 +10,7 @@ from mimo_gb10 import cli
 from mimo_gb10.claims import load_claims, passages
 from mimo_gb10.extract import catalog, patch_index
 from mimo_gb10.extract import router as router_wheel
-from mimo_gb10.extract.wheel import EnvironmentProblem
+from mimo_gb10.extract.wheel import EnvironmentProblem, digest_of
 from mimo_gb10.files import Output, write_files
 from mimo_gb10.findings import Finding, Location, Refused, error, has_errors, worst_first
 from mimo_gb10.generate import stale, write
@@ -102,7 +102,7 @@ def generate_router(options: argparse.Namespace, out: TextIO) -> int:
             cli.show(problem.findings, no_color=options.no_color)
             return cli.ENVIRONMENT
         # The parser's module is run, so only a wheel that was read before is run again.
-        if version in known_packages() and router_wheel.sha256(wheel) != load_catalog(version).sha256:
+        if version in known_packages() and digest_of(wheel) != load_catalog(version).sha256:
             remedy = "Find out why the published file changed; to accept it, delete the catalog."
             findings.append(error("wheel-checksum", f"{wheel.name} is not the wheel of the catalog", remedy, shown))
             continue

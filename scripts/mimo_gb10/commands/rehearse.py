@@ -38,7 +38,6 @@ from mimo_gb10.rehearsal.checkpoint.make import make_checkpoint
 from mimo_gb10.rehearsal.checkpoint.shape import SIZES
 from mimo_gb10.rehearsal.checkpoint.validate import validate
 from mimo_gb10.rehearsal.checks import greedy
-from mimo_gb10.rehearsal.checks.senses import SensesHeld
 from mimo_gb10.rehearsal.machine import Machine, read_machine
 from mimo_gb10.rehearsal.programme import SMOKE_AREAS, Programme, read_programme
 from mimo_gb10.rehearsal.ranks import Ranks
@@ -298,7 +297,7 @@ def _head(
     paint, live = Paint.for_stream(say, no_color=options.no_color), Live(say)
     results: list[Result] = []
     facts: dict[str, Any] = {}
-    held, heard = greedy.Held(), SensesHeld()
+    held = greedy.Held()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with contextlib.ExitStack() as stack:
         recorder, client = None, Client(parse_url(stand.url), None, options.timeout)
@@ -324,13 +323,13 @@ def _head(
                 live.clear()
                 say.write(f"ready after {stage.starts[-1]:.0f} s\n")
                 session = Session(client, recipe=_as_adapted(stand), trained=False, salt="rehearsal")
-                for result in programme.play(stage, session, held, heard, options.stress, show_started):
+                for result in programme.play(stage, session, held, options.stress, show_started):
                     live.clear()
                     results.append(result)
                     say.write(reports.row(result, paint, evidence=False))
                     say.flush()
                     # Until the end comes: a machine that is lost leaves what was seen.
-                    _write_receipt(receipts.make(stand, stage, results, facts, held, heard, (), started), stand, True)
+                    _write_receipt(receipts.make(stand, stage, results, facts, held, (), started), stand, True)
                     if result.check.area == "stress":
                         # Before broken uploads, after which the server may be another one.
                         facts = _facts(session)
@@ -342,7 +341,7 @@ def _head(
         live.clear()
         # Before the ranks are stopped: what they say then is our doing.
         symptoms = symptoms_in(ranks.logs)
-    data = receipts.make(stand, stage, results, facts, held, heard, symptoms, started)
+    data = receipts.make(stand, stage, results, facts, held, symptoms, started)
     _write_receipt(data, stand, interrupted)
     if options.json:
         cli.print_json(data, out)

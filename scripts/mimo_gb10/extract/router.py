@@ -7,7 +7,6 @@ tool parsers. It runs here with a stand-in for that function and without the use
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import re
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from mimo_gb10.extract.wheel import default_cache_dir, run_pip
+from mimo_gb10.extract.wheel import default_cache_dir, digest_of, run_pip
 
 PACKAGE = "sglang-router"
 MODULE = "sglang_router/router_args.py"
@@ -48,11 +47,6 @@ def fetch(version: str, machine: str = "aarch64", cache: Path | None = None) -> 
     return next(folder.glob(pattern))
 
 
-def sha256(wheel: Path) -> str:
-    """A wheel's checksum, in hexadecimal."""
-    return hashlib.sha256(wheel.read_bytes()).hexdigest()
-
-
 def make_catalog(wheel: Path) -> Mapping[str, Any]:
     """What the wheel's parser accepts, as plain data."""
     with zipfile.ZipFile(wheel) as archive:
@@ -61,7 +55,7 @@ def make_catalog(wheel: Path) -> Mapping[str, Any]:
         "package": PACKAGE,
         "version": wheel.name.split("-")[1],
         "wheel": wheel.name,
-        "sha256": sha256(wheel),
+        "sha256": digest_of(wheel),
         "flags": [_flag(action, text) for action in parser_of(text)._actions if action.dest != "help"],
     }
 

@@ -97,11 +97,11 @@ def fetch(release: str, cache_dir: Path | None = None, sha256: str | None = None
     folder = cache_dir or default_cache_dir()
     cached = _cached(release, folder)
     if cached is not None:
-        digest = _digest(cached)
+        digest = digest_of(cached)
         if digest == sha256 or (sha256 is None and _is_sound(cached)):
             return Wheel(release, cached, digest)
     path = _download(release, folder)
-    digest = _digest(path)
+    digest = digest_of(path)
     if sha256 is not None and digest != sha256:
         raise Refused(
             [
@@ -123,7 +123,8 @@ def _cached(release: str, folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """A file's SHA-256, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

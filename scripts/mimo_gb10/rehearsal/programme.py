@@ -45,7 +45,7 @@ class Programme:
     only: frozenset[str]
     without: frozenset[str]
     base: greedy.Greedy | None = None
-    base_senses: senses.Senses | None = None
+    base_senses: greedy.Greedy | None = None
     base_model: str | None = None
     reference: greedy.Reference | None = None
 
@@ -62,7 +62,6 @@ class Programme:
         stage: Stage,
         session: Session,
         held: greedy.Held,
-        heard: senses.SensesHeld,
         seconds: float,
         started: Callable[[Check], None],
     ) -> Iterator[Result]:
@@ -71,8 +70,7 @@ class Programme:
         Args:
             stage: The server, which is ready.
             session: The same for the checks.
-            held: Takes the greedy text.
-            heard: Takes the greedy answers about media.
+            held: Takes the greedy text and answers.
             seconds: Of load.
             started: Called before each check.
         """
@@ -85,7 +83,7 @@ class Programme:
         ranks = stage.ranks
         mine = (
             *greedy.checks(held, reference=self.reference, base=self.base),
-            *senses.checks(heard, self.base_senses, known),
+            *senses.checks(held, self.base_senses, known),
             *stress.checks(alive=ranks.why_dead, memory=lambda: memory_of(ranks.leaders), seconds=seconds, known=known),
             *broken.checks(ranks.why_dead, stage.revive, known=known),
         )
@@ -140,7 +138,7 @@ def read_programme(only: Sequence[str], without: Sequence[str], base: Path | Non
     try:
         data = json.loads(base.read_bytes())
         text, model = greedy.Greedy.from_dict(data["greedy"]), str(data["model"]["sha256"])
-        heard = senses.Senses.from_dict(data["senses"]) if data.get("senses") else None
+        heard = greedy.Greedy.from_dict(data["senses"]) if data.get("senses") else None
     except OSError as problem:
         raise Refused([error("base", f"it cannot be read: {problem.strerror}", "", place)]) from None
     except (ValueError, LookupError, TypeError):

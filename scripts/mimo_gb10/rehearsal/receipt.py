@@ -10,7 +10,6 @@ from typing import Any
 from mimo_gb10.plan import LaunchPlan
 from mimo_gb10.rehearsal.adapt import changes_as_data
 from mimo_gb10.rehearsal.checks.greedy import Held
-from mimo_gb10.rehearsal.checks.senses import SensesHeld
 from mimo_gb10.rehearsal.stage import Stage
 from mimo_gb10.rehearsal.stand import Stand
 from mimo_gb10.rehearsal.tree import as_data
@@ -27,7 +26,6 @@ def make(
     results: Sequence[Result],
     facts: Mapping[str, Any],
     held: Held,
-    heard: SensesHeld,
     symptoms: Sequence[Mapping[str, Any]],
     started: str,
 ) -> dict[str, Any]:
@@ -38,8 +36,7 @@ def make(
         stage: How it went.
         results: What each check found.
         facts: ``/server_info`` before broken uploads were sent; empty if the server did not say.
-        held: The greedy text.
-        heard: The greedy answers about media.
+        held: The greedy text and answers.
         symptoms: What the logs say.
         started: When, ISO 8601.
     """
@@ -79,7 +76,7 @@ def make(
         "memory": server_memory(facts),
         "symptoms": symptoms,
         "greedy": held.greedy.as_dict() if held.greedy is not None else {},
-        "senses": heard.senses.as_dict() if heard.senses is not None else {},
+        "senses": held.senses.as_dict() if held.senses is not None else {},
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mimo_gb10.context import Context
 from mimo_gb10.findings import Finding, error, warning
-from mimo_gb10.names import canonical_ip, is_host, is_ip, other_half
+from mimo_gb10.names import EVERYWHERE, canonical_ip, is_host, is_ip, other_half
 from mimo_gb10.passage import Passage
 from mimo_gb10.rules.base import Rule
 from mimo_gb10.text.document import NodePath
@@ -30,7 +30,7 @@ class Addresses(Rule):
         for index, node in enumerate(context.cluster.nodes):
             place = document.location(("nodes", index, "address"))
             same = canonical_ip(node.address) or node.address.lower().rstrip(".")
-            if not is_host(node.address) or same in ("0.0.0.0", "::"):
+            if not is_host(node.address) or same in EVERYWHERE:
                 yield error(
                     self.code,
                     f"{node.address!r} is neither an IP address nor a host name of a node",

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from mimo_gb10.context import Context
 from mimo_gb10.findings import Finding, error, warning
+from mimo_gb10.names import EVERYWHERE
 from mimo_gb10.passage import Passage
 from mimo_gb10.rules.base import Rule
 
 _KEYS = ("api-key", "admin-api-key", "ssl-keyfile-password")
-_EVERYWHERE = ("0.0.0.0", "::")
 
 
 class KeyOnCommandLine(Rule):
@@ -48,7 +48,7 @@ class OpenWithoutKey(Rule):
 
     def check(self, context: Context) -> Iterator[Finding]:
         """Every interface, no key, no file that could hold one."""
-        if context.cluster.serve_host not in _EVERYWHERE:
+        if context.cluster.serve_host not in EVERYWHERE:
             return
         if any(context.is_given(option) for option in (*_KEYS, "config")):
             return

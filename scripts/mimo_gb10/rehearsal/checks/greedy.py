@@ -108,6 +108,7 @@ class Held:
     Attributes:
         greedy: The continuations, each taken alone and with an empty cache; None before the first check, or if it
             failed to get them.
+        senses: The answers about media, see `checks.senses`; None where they were not asked for.
         answers: How many answers were looked at for numbers.
         values: How many log probabilities.
         bad: How many of these are no numbers.
@@ -115,6 +116,7 @@ class Held:
     """
 
     greedy: Greedy | None = None
+    senses: Greedy | None = None
     answers: int = 0
     values: int = 0
     bad: int = 0

@@ -7,12 +7,12 @@ tokens as texts, not as ids (``ChatCompletionTokenLogprob`` in ``sglang/srt/entr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mimo_gb10.rehearsal.checks.compare import TOLERANCE, Comparison, Continuation, compare
+from mimo_gb10.rehearsal.checks.compare import TOLERANCE, Comparison, Continuation, compare_all
 from mimo_gb10.rehearsal.checks.generate import Top, number
+from mimo_gb10.rehearsal.checks.greedy import Greedy, Held
 from mimo_gb10.smoke import media
 from mimo_gb10.smoke.chat import CHAT, request, text_part, url_part
 from mimo_gb10.smoke.check import Check, Outcome, Session, fail, ok, skip, warn
@@ -37,47 +37,12 @@ SHOWN = {
 """By kind, what each question is asked about."""
 
 
-@dataclass(frozen=True)
-class Senses:
-    """The answers of one run, to be stored in its receipt and compared with another run's.
-
-    Attributes:
-        continuations: One a question and medium; none for a kind that this server cannot answer.
-    """
-
-    continuations: tuple[Continuation, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return {"continuations": [each.as_dict() for each in self.continuations]}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Senses:
-        """The reverse of `as_dict`.
-
-        Raises:
-            ValueError: If it is none.
-        """
-        return cls(tuple(Continuation.from_dict(entry) for entry in data["continuations"]))
-
-    def named(self, name: str) -> Continuation | None:
-        """The answer to one question, or None."""
-        return next((each for each in self.continuations if each.name == name), None)
-
-
 class _NoLogprobs(Exception):
     """An answer without them, which cannot be compared."""
 
 
-@dataclass
-class SensesHeld:
-    """What the check leaves behind."""
-
-    senses: Senses | None = None
-
-
 def checks(
-    held: SensesHeld | None = None, base: Senses | None = None, known: frozenset[str] = frozenset()
+    held: Held | None = None, base: Greedy | None = None, known: frozenset[str] = frozenset()
 ) -> tuple[Check, ...]:
     """The check.
 
@@ -86,7 +51,7 @@ def checks(
         base: Those of another run with the same weights, or None.
         known: Kinds of media that are known to be broken here, and left out.
     """
-    held = held or SensesHeld()
+    held = held or Held()
 
     def run(session: Session) -> Outcome:
         return _run(session, held, base, known)
@@ -94,7 +59,7 @@ def checks(
     return (Check("greedy-senses", "greedy", "greedy answers about media, again and beside another run", run),)
 
 
-def _run(session: Session, held: SensesHeld, base: Senses | None, known: frozenset[str]) -> Outcome:
+def _run(session: Session, held: Held, base: Greedy | None, known: frozenset[str]) -> Outcome:
     prompts = [each for each in _prompts() if each[0] not in known]
     if not prompts:
         return skip("no kind of media is answered here")
@@ -102,16 +67,16 @@ def _run(session: Session, held: SensesHeld, base: Senses | None, known: frozens
         first, again = ([_ask(session, name, content) for _, name, content in prompts] for _ in range(2))
     except _NoLogprobs as problem:
         return warn(str(problem))
-    held.senses = Senses(tuple(first))
+    held.senses = Greedy(tuple(first))
     bad = [each.name for each in (*first, *again) if None in each.logprobs]
     numbers: dict[str, float | int | str | None] = {"answers": len(first) + len(again), "bad_answers": len(bad)}
     if bad:
         return fail(f"{bad[0]}: a log probability is no number", numbers=numbers)
-    repeated = _compared(zip(first, again, strict=True))
+    repeated = compare_all(zip(first, again, strict=True))
     beside = Comparison()
     if base is not None:
         pairs = [(other, mine) for mine in first if (other := base.named(mine.name)) is not None]
-        beside = _compared(pairs)
+        beside = compare_all(pairs)
         numbers["answers_compared"] = len(pairs)
         numbers |= {f"other_run_{name}": value for name, value in beside.numbers().items()}
     numbers |= {f"repeated_{name}": value for name, value in repeated.numbers().items()}
@@ -154,7 +119,3 @@ def _id(text: str) -> int:
 def _top(entries: Sequence[Any]) -> Top:
     pairs = ((_id(entry["token"]), number(entry["logprob"])) for entry in entries)
     return tuple(sorted(((token, value) for token, value in pairs if value is not None), key=lambda pair: -pair[1]))
-
-
-def _compared(pairs: Iterable[tuple[Continuation, Continuation]]) -> Comparison:
-    return sum((compare(base, other, TOLERANCE) for base, other in pairs), Comparison())
