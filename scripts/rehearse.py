@@ -37,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--ranks", type=_count, metavar="N", help="ranks on this machine (default: one a GPU)")
     made.add_argument("--gpus", type=_list, default=(), metavar="A,B", help="the GPU of each rank (default: in order)")
+    made.add_argument("--model-ranks", type=_count, metavar="N",
+                      help="lay the tiny model out for N ranks; fewer may load it (default: --ranks)")  # fmt: skip
     made.add_argument("--rank", type=_rank, metavar="N", help="this machine is node N of the cluster: start that rank")
     made.add_argument("--port", type=_port, default=30000, metavar="P",
                       help="HTTP port of rank 0 on one machine (default: %(default)s)")  # fmt: skip

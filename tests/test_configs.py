@@ -95,7 +95,7 @@ def test_only_proven_recipes_are_the_default() -> None:
     assert levels == {
         "gb10x4-post": "rehearsed",
         "gb10x4-omni": "rehearsed",
-        "gb10x4-mtp": "checked",
+        "gb10x4-mtp": "rehearsed",
         "hopperx8-omni": "checked",
     }
     assert levels[DEFAULT_RECIPE] == "rehearsed"

@@ -18,7 +18,8 @@ from mimo_gb10.preflight.results import Result
 from mimo_gb10.preflight.wanted import Wanted
 
 NODES = Path(__file__).parent / "nodes"
-CLUSTER, RECIPE = "example-4x-gb10", "gb10x4-mtp"
+CLUSTER = "example-4x-gb10"
+RECIPE = str(ROOT / "tests" / "data" / "gb10x4-mtp.yaml")
 SCRIPT = ROOT / "scripts" / "preflight.py"
 
 

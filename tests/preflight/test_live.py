@@ -26,7 +26,7 @@ from mimo_gb10.preflight.read_weights import free_bytes, read_weights
 from mimo_gb10.preflight.recorded import Recorded, Recorder
 from mimo_gb10.preflight.results import OK
 from mimo_gb10.preflight.wanted import Wanted, WantedNode
-from tests.preflight.support import SCRIPT, by_check, run_preflight, wanted
+from tests.preflight.support import RECIPE, SCRIPT, by_check, run_preflight, wanted
 
 LOOPBACK = ROOT / "tests" / "cases" / "valid" / "cluster-one-node.yaml"
 
@@ -273,7 +273,7 @@ def test_the_local_part_takes_less_than_two_seconds(tmp_path: Path) -> None:
     spent = []
     for _ in range(3):
         start = time.perf_counter()
-        done = run_preflight(str(cluster), "--node", "0", "--recipe", "gb10x4-mtp")
+        done = run_preflight(str(cluster), "--node", "0", "--recipe", RECIPE)
         spent.append(time.perf_counter() - start)
         assert "3 others answer" in done.stdout
     assert statistics.median(spent) < 2
@@ -355,15 +355,15 @@ def test_image_options_need_a_recipe() -> None:
         done = run_preflight("--node", "0", *option)
         assert done.returncode == 1
         assert "error[recipe-missing]" in done.stderr
-    done = run_preflight("--node", "0", "--recipe", "gb10x4-mtp", "--image", "--privileged")
+    done = run_preflight("--node", "0", "--recipe", RECIPE, "--image", "--privileged")
     assert done.returncode == 2 or "error[" in done.stderr
-    done = run_preflight("--node", "0", "--recipe", "gb10x4-mtp", "--image=--privileged")
+    done = run_preflight("--node", "0", "--recipe", RECIPE, "--image=--privileged")
     assert done.returncode == 1
     assert "error[value-form]" in done.stderr
 
 
 def test_another_image_is_looked_for() -> None:
     node = str(ROOT / "tests" / "preflight" / "nodes" / "healthy.json")
-    done = run_preflight("--replay", node, "--recipe", "gb10x4-mtp", "--image", "lab/sglang:patched")
+    done = run_preflight("--replay", node, "--recipe", RECIPE, "--image", "lab/sglang:patched")
     assert "docker image inspect" in done.stdout or "docker pull lab/sglang:patched" in done.stdout
     assert wanted().recipe is not None

@@ -21,6 +21,7 @@ from mimo_gb10.preflight import load, plain_schema
 from mimo_gb10.preflight.plain_yaml import parse_plain, plain_scalar
 from mimo_gb10.preflight.wanted import Wanted
 from mimo_gb10.text.document import parse_document, parse_scalar, read_document
+from tests.preflight.support import RECIPE
 
 CASES = ROOT / "tests" / "cases"
 CLUSTER_FILES = sorted(
@@ -300,7 +301,7 @@ def test_a_config_is_read_where_no_library_is(tmp_path: Path) -> None:
     """The whole command in a Python that finds nothing but itself and the checkout."""
     node = ROOT / "tests" / "preflight" / "nodes" / "healthy.json"
     script = ROOT / "scripts" / "preflight.py"
-    arguments = ["--replay", str(node), "--recipe", "gb10x4-mtp", "--json"]
+    arguments = ["--replay", str(node), "--recipe", RECIPE, "--json"]
     done = subprocess.run(
         [sys.executable, "-S", str(script), *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
     )

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from mimo_gb10 import cli
 from mimo_gb10.commands import rehearse as module
 from mimo_gb10.evidence import contradictions
 from mimo_gb10.paths import ROOT
+from mimo_gb10.rehearsal.adapt import Local, encoders_as_on_hopper, on_one_machine
 from mimo_gb10.rehearsal.checkpoint.make import Made
 from mimo_gb10.rehearsal.machine import Gpu, Machine
 from mimo_gb10.rehearsal.variant import check_variant
@@ -201,6 +203,37 @@ def test_text_of_another_model_is_not_compared(tmp_path: Path, tree: Path, capsy
     assert "another tiny model" in capsys.readouterr().err
 
 
+def test_encoders_with_other_masks_are_told_from_wrong_ones(tmp_path: Path, tree: Path) -> None:
+    _, _, receipt = run(tmp_path, tree, "--unpatched", "--only", "greedy-senses")
+    mine, base = receipt["sglang"]["present"], tmp_path / "base.json"
+    assert "vision-sinks-window" in mine
+    for present, kinds in ((mine, ""), ([name for name in mine if name != "vision-sinks-window"], "image and video")):
+        base.write_text(json.dumps(receipt | {"sglang": receipt["sglang"] | {"present": present}}))
+        code, text, again = run(tmp_path, tree, "--unpatched", "--base", str(base), "--only", "greedy-senses")
+        assert code == cli.OK, text
+        (says,) = (check["says"] for check in again["checks"] if check["name"] == "greedy-senses")
+        assert (f"with other masks ({kinds})" in says) == ("with other masks" in says) == bool(kinds)
+
+
+def test_a_model_for_more_ranks_than_run(tmp_path: Path, tree: Path) -> None:
+    code, text, receipt = run(tmp_path, tree, "--unpatched", "--model-ranks", "4")
+    assert code == cli.OK, text
+    assert (receipt["ranks"], receipt["model"]["tensor_parallel"]) == (2, 4)
+
+
+def test_the_server_is_to_say_what_the_rehearsal_asked_for() -> None:
+    """And not what the recipe says, where the two differ on purpose."""
+    checked = check_variant("gb10x4-omni", "post-4x-gb10")
+    assert checked.context is not None
+    local = Local(2, "/model", 30000, "9.0")
+    plan, changes = on_one_machine(checked.plan(), checked.context, local)
+    plan, told = encoders_as_on_hopper(plan)
+    stand = SimpleNamespace(context=checked.context, plan=plan, changes=(*changes, *told))
+    flags = module._as_adapted(stand).flags  # type: ignore[arg-type]
+    assert (flags["tensor-parallel-size"], flags["mm-attention-backend"]) == (2, "fa3")
+    assert flags["reasoning-parser"] == checked.context.recipe.flags["reasoning-parser"]
+
+
 def test_a_fault_reaches_the_ranks(tmp_path: Path, tree: Path) -> None:
     code, text, receipt = run(tmp_path, tree, "--unpatched", "--fault", "pin-memory", "--stand-in", "Something.")
     assert code == cli.OK, text
@@ -230,6 +263,7 @@ def test_without_a_gpu(tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPat
     ("arguments", "code", "says"),
     [
         (["--ranks", "4"], cli.USAGE, "this machine has 2 GPUs"),
+        (["--model-ranks", "1"], cli.USAGE, "2 ranks load a tiny model that is made for 2, 4"),
         (["--ranks", "3"], cli.USAGE, "splits over 1, 2, 4 ranks"),
         (["--rank", "4"], cli.USAGE, "ranks 0 to 3"),
         (["--only", "greedy-finit"], cli.USAGE, "Did you mean 'greedy-finite'"),
@@ -334,13 +368,50 @@ def test_nothing_is_left_when_it_is_interrupted(tmp_path: Path, tree: Path, numb
     shutil.rmtree(out)
 
 
+def test_no_run_starts_with_half_a_site(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site, out = tmp_path / "site", tmp_path / "out"
+    assert make_receipts.main(["--site", f"0.5.11={site}", "--out", str(out)]) == 1
+    assert str(site) in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_wave_begins_when_the_one_before_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, int]] = []
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(run: make_receipts.Run, *rest: object) -> subprocess.Popen[bytes]:
+        seen.append((run.name, sum(process.poll() is None for process in running)))
+        running.append(subprocess.Popen(["sleep", "0.2"]))
+        return running[-1]
+
+    monkeypatch.setattr(make_receipts, "start", start)
+    monkeypatch.setattr(make_receipts, "incomplete", lambda site: None)
+    monkeypatch.setattr(make_receipts, "PAUSE", 0.01)
+    (tmp_path / "out").mkdir()
+    words = ["--site", "0.5.17=x", "--out", str(tmp_path / "out")]
+    assert make_receipts.main([*words, "--at-once", "3"]) == 0
+    assert [name for name, _ in seen] == [run.name for wave in make_receipts.WAVES for run in wave if not run.needs_fa3]
+    beside = dict(seen)
+    assert max(beside.values()) == 2
+    # Alone, and the first of a wave: with nothing beside them.
+    assert [
+        beside[name] for name in ("unpatched", "mtp-unpatched-eager-alone", "two-ranks-of-four", "hunt-mma-v2")
+    ] == [0] * 4
+    assert max(beside[f"hunt-{name}"] for name in make_receipts.HUNTS) == 1
+    seen.clear()
+    assert make_receipts.main([*words, "--seconds", "0"]) == 0
+    assert not seen
+    assert make_receipts.main([*words, "--fa3-site", "0.5.17=y", "--only", "0.5.17-senses-fa3"]) == 0
+    assert [name for name, _ in seen] == ["senses-fa3"]
+
+
 def test_the_runs_that_receipts_come_from(capsys: pytest.CaptureFixture[str]) -> None:
     """Each is a command that rehearse.py takes, of a launch without errors."""
     names = set()
     for release in ("0.5.11", "0.5.17"):
         for one in (one for wave in make_receipts.WAVES for one in wave):
             more = make_receipts.arguments_of(one, release)
-            words = [one.recipe, "--sglang", release, *more]
+            words = [one.recipe_for(release), "--sglang", release, *more]
             options = script.parser().parse_args(words)
             checked = check_variant(
                 options.recipe,
@@ -355,5 +426,8 @@ def test_the_runs_that_receipts_come_from(capsys: pytest.CaptureFixture[str]) ->
     four = next(one for wave in make_receipts.WAVES for one in wave if one.name == "four-ranks")
     assert make_receipts.arguments_of(four, "0.5.11", gpus=2)[:2] == ["--gpus", "0,0,1,1"]
     assert make_receipts.arguments_of(four, "0.5.11", gpus=8)[:2] == ["--gpus", "0,1,2,3"]
+    eager = next(one for wave in make_receipts.WAVES for one in wave if one.name == "mtp-unpatched-eager-alone")
+    hunt = next(one for wave in make_receipts.WAVES for one in wave if one.name == "hunt-wgmma")
+    assert [make_receipts.at_once([one], 5, 2) for one in (four, eager, hunt)] == [5, 1, 2]
     assert make_receipts.main(["--list", "--out", "x", "--site", "0.5.11=x", "--only", "0.5.11-patched"]) == 0
     assert capsys.readouterr().out.startswith("0.5.11-patched: --skip broken")

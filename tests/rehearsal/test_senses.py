@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from mimo_gb10.evidence import rehearsals
 from mimo_gb10.rehearsal.checks import senses
+from mimo_gb10.rehearsal.checks.compare import Continuation
+from mimo_gb10.rehearsal.checks.generate import Top
 from mimo_gb10.rehearsal.checks.greedy import Greedy, Held
+from mimo_gb10.rehearsal.programme import masks_of
 from mimo_gb10.smoke.check import Outcome, Session, Status
 from mimo_gb10.smoke.client import Client, parse_url
 from mimo_gb10.smoke.runner import run
 from tests.rehearsal.stand_in import serve
 
 
-def ask(*faults: str, base: Greedy | None = None, known: frozenset[str] = frozenset()) -> tuple[Outcome, Greedy | None]:
+def ask(
+    *faults: str,
+    base: Greedy | None = None,
+    known: frozenset[str] = frozenset(),
+    unlike: frozenset[str] = frozenset(),
+) -> tuple[Outcome, Greedy | None]:
     held = Held()
     with serve(*faults) as server:
         session = Session(Client(parse_url(server.url), None, 5.0), trained=False)
-        (result,) = run(senses.checks(held, base, known), session)
+        (result,) = run(senses.checks(held, base, known, unlike), session)
     return result.outcome, held.senses
 
 
@@ -50,6 +61,76 @@ def test_encoders_that_give_something_else_are_found(base: Greedy) -> None:
     outcome, _ = ask("masks", base=base)
     assert outcome.status is Status.FAIL
     assert outcome.says.startswith("beside the other run: ")
+
+
+def test_what_other_masks_change_is_told_and_no_fault(base: Greedy) -> None:
+    outcome, _ = ask("masks", base=base, unlike=frozenset(senses.SHOWN))
+    assert outcome.status is Status.OK, outcome
+    assert "beside the other run's encoder with other masks (audio and image and video): " in outcome.says
+    assert outcome.numbers["other_masks_partings"] != 0
+    assert outcome.numbers["other_run_tokens_compared"] == 0
+
+
+def test_only_the_kinds_with_other_masks_are_excused(base: Greedy) -> None:
+    outcome, _ = ask("masks", base=base, unlike=frozenset({"audio"}))
+    assert outcome.status is Status.FAIL
+    assert outcome.says.startswith("beside the other run: ")
+
+
+def shifted(top: Top, nats: float) -> Top:
+    """The likeliest tokens of a position, all but the first less likely."""
+    return (*top[:1], *((token, value - nats) for token, value in top[1:]))
+
+
+def test_what_whole_answers_do_not_show_the_first_token_does(base: Greedy) -> None:
+    other = tuple(replace(one, tops=(shifted(one.tops[0], 0.3), *one.tops[1:])) for one in base.continuations)
+    outcome, _ = ask(base=Greedy(other))
+    assert outcome.status is Status.FAIL
+    assert "image: the likeliest first tokens are 0.30 nats apart in the median" in outcome.says
+    less = tuple(replace(one, tops=(shifted(one.tops[0], 0.1), *one.tops[1:])) for one in base.continuations)
+    assert ask(base=Greedy(less))[0].status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("present", "has_fa3", "image", "audio"),
+    [
+        ((), False, "all", "all"),
+        (("vision-sinks-window",), False, "none", "all"),
+        (("vision-sinks-window",), True, "all", "all"),
+        (("audio-causal-window", "mtp-triton-window"), False, "all", "none"),
+        (("audio-causal-window",), True, "all", "windows"),
+    ],
+)
+def test_which_masks_an_encoder_has(present: tuple[str, ...], has_fa3: bool, image: str, audio: str) -> None:
+    assert masks_of(present, has_fa3) == {"image": image, "video": image, "audio": audio}
+
+
+def stored(name: str) -> list[tuple[str, Continuation]]:
+    """A receipt's answers about media, each with its kind."""
+    found = Greedy.from_dict(rehearsals()[name]["senses"])
+    kinds = {what: kind for kind, groups in senses.SHOWN.items() for names in groups for what in [" and ".join(names)]}
+    return [(kinds[each.name.rpartition(", ")[0]], each) for each in found.continuations]
+
+
+@pytest.mark.parametrize(
+    ("other", "kind", "is_the_same"),
+    [
+        ("0.5.17-senses-fa3", "image", True),
+        ("0.5.17-senses-fa3", "video", True),
+        ("0.5.17-senses-without-masks", "image", False),
+        ("0.5.17-senses-without-masks", "audio", True),
+        ("0.5.17-mtp-patched", "image", True),
+        ("0.5.17-mtp-patched", "audio", False),
+    ],
+)
+def test_real_answers_tell_whether_the_masks_are_the_same(other: str, kind: str, is_the_same: bool) -> None:
+    """Of real servers: with the patch as with FlashAttention 3, and not as without the masks."""
+    mine, others = stored("0.5.17-omni-patched"), stored(other)
+    pairs = [(a, b) for (of, a), (_, b) in zip(mine, others, strict=True) if of == kind]
+    assert [a.name for a, _ in pairs] == [b.name for _, b in pairs]
+    apart = senses.distance_of_first(pairs)
+    assert apart is not None
+    assert (apart <= senses.FIRST) == is_the_same
 
 
 @pytest.mark.parametrize(("fault", "says"), [("unstable", "asked again: "), ("nan", "is no number")])

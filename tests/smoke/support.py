@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mimo_gb10.launch import find_document
-from mimo_gb10.paths import RECIPES
+from mimo_gb10.paths import RECIPES, ROOT
 from mimo_gb10.recipe import Recipe, load_recipe
 from mimo_gb10.smoke.catalog import select
 from mimo_gb10.smoke.check import Outcome, Session
@@ -18,7 +18,7 @@ def client_of(server: StandIn, timeout: float = 5.0, key: str | None = None) -> 
     return Client(parse_url(server.url), key, timeout)
 
 
-def recipe(name: str = "gb10x4-mtp") -> Recipe:
+def recipe(name: str = str(ROOT / "tests" / "data" / "gb10x4-mtp.yaml")) -> Recipe:
     return load_recipe(find_document(name, RECIPES, "recipe"))
 
 

@@ -27,6 +27,7 @@ from mimo_gb10.plan import LaunchPlan
 from mimo_gb10.recipe import Recipe
 from mimo_gb10.rehearsal import receipt as receipts
 from mimo_gb10.rehearsal.adapt import (
+    ENCODERS,
     Change,
     Local,
     audio_as_on_gb10,
@@ -39,7 +40,7 @@ from mimo_gb10.rehearsal.checkpoint.shape import SIZES
 from mimo_gb10.rehearsal.checkpoint.validate import validate
 from mimo_gb10.rehearsal.checks import greedy
 from mimo_gb10.rehearsal.machine import Machine, read_machine
-from mimo_gb10.rehearsal.programme import SMOKE_AREAS, Programme, read_programme
+from mimo_gb10.rehearsal.programme import SMOKE_AREAS, Programme, masks_of, read_programme
 from mimo_gb10.rehearsal.ranks import Ranks
 from mimo_gb10.rehearsal.reference import Reference
 from mimo_gb10.rehearsal.stage import Stage
@@ -98,13 +99,16 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
     machine = read_machine(env)
     ranks = _ranks(options, context, machine)
     plan, changes = _adapted(options, context, checked.plan(), machine, ranks)
-    model = make_checkpoint(Path(plan.model_path), ranks, _SEED)
-    problems = validate(model.folder, ranks)
+    split = _model_ranks(options, ranks)
+    model = make_checkpoint(Path(plan.model_path), split, _SEED)
+    problems = validate(model.folder, split)
     if problems:
         place = Location(str(model.folder))
         raise Refused(error("model", what, "Report it: the tiny model is this project's.", place) for what in problems)
     if programme.base_model not in (None, receipts.model_digest(model.files)):
-        remedy = "Compare with a rehearsal of as many ranks, made by this version of the project."
+        remedy = (
+            "Compare with a rehearsal of as many ranks (or give --model-ranks), made by this version of the project."
+        )
         raise Refused([error("base", "it is of another tiny model", remedy, Location(str(options.base)))])
     say.write(f"tiny model: {model.folder}, {model.bytes / 2**20:.0f} MiB, valid\n")
     if not machine.gpus:
@@ -133,6 +137,7 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
         env["REHEARSAL_FAULT"] = " ".join(options.fault)
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_INJECTED), str(tree.path), env.get("PYTHONPATH", "")]))
     programme.reference = _reference(model.folder, context)
+    programme.masks = masks_of(tree.present(), options.fa3_encoders)
     try:
         if options.rank:
             return _worker(stand, options.rank, env, say)
@@ -161,6 +166,15 @@ def _ranks(options: argparse.Namespace, context: Context, machine: Machine) -> i
         return int(options.ranks)
     most = min(len(machine.gpus), context.recipe.nodes)
     return max((size for size in SIZES if size <= most), default=1)
+
+
+def _model_ranks(options: argparse.Namespace, ranks: int) -> int:
+    """For how many ranks the fused weights of the tiny model are laid out."""
+    split: int = options.model_ranks or ranks
+    if split not in SIZES or split % ranks:
+        sizes = ", ".join(str(size) for size in SIZES if size % ranks == 0)
+        raise _usage(f"--model-ranks {split}: {ranks} ranks load a tiny model that is made for {sizes}")
+    return split
 
 
 def _reference(folder: Path, context: Context) -> greedy.Reference:
@@ -362,12 +376,15 @@ def _write_receipt(data: dict[str, Any], stand: Stand, interrupted: bool) -> Non
 
 
 def _as_adapted(stand: Stand) -> Recipe:
-    """The recipe that the server should say it runs: with as many ranks as there are."""
+    """The recipe that the server should say it runs: with as many ranks as there are, and its encoders as asked."""
     recipe = stand.context.recipe
-    size = stand.model.tensor_parallel
+    size = len(stand.plan.ranks)
     flag = stand.context.release.flag("tensor-parallel-size")
     spellings = {option.lstrip("-") for option in flag.options} if flag is not None else set()
     flags = {name: size if name in spellings else value for name, value in recipe.flags.items()}
+    flags |= {
+        ENCODERS.lstrip("-"): change.after for change in stand.changes if change.what == ENCODERS and change.after
+    }
     return dataclasses.replace(recipe, flags=flags)
 
 

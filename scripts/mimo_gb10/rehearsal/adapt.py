@@ -162,7 +162,7 @@ def _common(edit: _Edit, context: Context, capability: str) -> None:
     edit.variable("SGLANG_ENABLE_JIT_DEEPGEMM", "0", "GB10 has no DeepGEMM.")
     edit.default_flag("--sampling-backend", "pytorch", "Sampling without kernels that are built at run time.")
     if capability.startswith("9.") and context.attention_backend == "triton":
-        edit.variable(
+        edit.default_variable(
             "DISABLE_MMA_V3", "1",
             "Hopper's wgmma gives NaN in SGLang's extend kernel with an FP8 KV cache (Triton 3.6.0). GB10 has none.",
         )  # fmt: skip
@@ -227,6 +227,11 @@ class _Edit:
         before = self._env.get(name)
         self._env[name] = value
         self._note(name, before, shown or value, why)
+
+    def default_variable(self, name: str, value: str, why: str) -> None:
+        """Set a variable unless the launch has it."""
+        if name not in self._env:
+            self.variable(name, value, why)
 
     def replace_variable(self, name: str, value: str, why: str) -> None:
         """Give a variable another value if the launch has it."""

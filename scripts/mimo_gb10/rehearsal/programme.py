@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mimo_gb10.findings import Location, Refused, error
+from mimo_gb10.rehearsal.adapt import ENCODERS
 from mimo_gb10.rehearsal.checks import broken, greedy, senses, stress
 from mimo_gb10.rehearsal.processes import memory_of
 from mimo_gb10.rehearsal.stage import Stage
@@ -38,6 +39,8 @@ class Programme:
         without: Names to leave out.
         base: The greedy text of another rehearsal, or None.
         base_senses: Its answers about media, or None.
+        base_masks: Which masks its encoders had, by kind of media, as `masks_of` tells it.
+        masks: The same here.
         base_model: The digest of the model that it is of.
         reference: Computes the text model in another way; None until the model is made.
     """
@@ -46,8 +49,10 @@ class Programme:
     without: frozenset[str]
     base: greedy.Greedy | None = None
     base_senses: greedy.Greedy | None = None
+    base_masks: Mapping[str, str] = field(default_factory=dict)
     base_model: str | None = None
     reference: greedy.Reference | None = None
+    masks: Mapping[str, str] = field(default_factory=dict)
 
     def meant(self, checks: Iterable[Check]) -> list[Check]:
         """The checks that are to run."""
@@ -83,11 +88,14 @@ class Programme:
         ranks = stage.ranks
         mine = (
             *greedy.checks(held, reference=self.reference, base=self.base),
-            *senses.checks(held, self.base_senses, known),
+            *senses.checks(held, self.base_senses, known, self._unlike()),
             *stress.checks(alive=ranks.why_dead, memory=lambda: memory_of(ranks.leaders), seconds=seconds, known=known),
             *broken.checks(ranks.why_dead, stage.revive, known=known),
         )
         yield from stage.play(self.meant(mine), session, started)
+
+    def _unlike(self) -> frozenset[str]:
+        return frozenset(kind for kind, have in self.masks.items() if self.base_masks.get(kind, have) != have)
 
 
 def smoke_checks() -> list[Check]:
@@ -108,6 +116,20 @@ def all_checks() -> list[Check]:
         *stress.checks(alive=nothing, memory=dict),
         *broken.checks(nothing, lambda: False),
     ]
+
+
+def masks_of(present: Container[str], has_fa3: bool) -> dict[str, str]:
+    """Which of their masks the encoders have, by kind of media.
+
+    Args:
+        present: The defects of the SGLang that runs, without those that are mended.
+        has_fa3: Whether the encoders attend with FlashAttention 3. It has the vision tower's masks; the audio encoder
+            gives it the windows, and leaves out that a frame must not see those after it
+            (``sglang/srt/models/mimo_audio.py``, 0.5.16 to 0.5.23).
+    """
+    vision = "all" if has_fa3 or "vision-sinks-window" not in present else "none"
+    dropped = "windows" if has_fa3 else "none"
+    return {"image": vision, "video": vision, "audio": dropped if "audio-causal-window" in present else "all"}
 
 
 def read_programme(only: Sequence[str], without: Sequence[str], base: Path | None) -> Programme:
@@ -139,9 +161,10 @@ def read_programme(only: Sequence[str], without: Sequence[str], base: Path | Non
         data = json.loads(base.read_bytes())
         text, model = greedy.Greedy.from_dict(data["greedy"]), str(data["model"]["sha256"])
         heard = greedy.Greedy.from_dict(data["senses"]) if data.get("senses") else None
+        masks = masks_of(data["sglang"]["present"], any(change["what"] == ENCODERS for change in data["changes"]))
     except OSError as problem:
         raise Refused([error("base", f"it cannot be read: {problem.strerror}", "", place)]) from None
     except (ValueError, LookupError, TypeError):
         remedy = "Name the receipt.json of another rehearsal."
         raise Refused([error("base", "it is no receipt with greedy text", remedy, place)]) from None
-    return Programme(chosen, left_out, text, heard, model)
+    return Programme(chosen, left_out, text, heard, masks, model)

@@ -42,6 +42,10 @@ class Tree:
         """The defects that our patches mended."""
         return [name for name, status in self.defects.items() if status == "mended"]
 
+    def present(self) -> list[str]:
+        """The defects that are there."""
+        return [name for name, status in self.defects.items() if status == "present"]
+
 
 def read_tree(path: Path) -> Tree:
     """What an installed SGLang is.
@@ -124,7 +128,7 @@ def as_data(tree: Tree) -> dict[str, Any]:
         "sources_sha256": source_digest(tree),
         "differs_from_wheel": differing_files(tree),
         "mended": tree.patched(),
-        "present": [name for name, status in tree.defects.items() if status == "present"],
+        "present": tree.present(),
     }
 
 

@@ -90,8 +90,8 @@ class MtpOnTriton(Rule):
     The draft-extend CUDA graph gets no sliding-window indices, so every rank dies while capturing it: seen with 0.5.11
     and 0.5.17, and reported upstream (sglang issue 24481). Up to 0.5.15.post1 the path without graphs is no way out:
     all MTP layers but the first run with the attention metadata of the last prefill. The patch of the defect
-    mtp-triton-window mends both; its proof is the attention backend's, on a CPU and an H100. No run on GB10 is known,
-    with the patch or with 0.5.23, which fills the indices itself.
+    mtp-triton-window mends both; its proof is the attention backend's, on a CPU and an H100, and a rehearsal of 0.5.17
+    with MTP on two H100. No run on GB10 is known, with the patch or with 0.5.23, which fills the indices itself.
     """
 
     code = "mtp-triton"

@@ -27,6 +27,7 @@ from mimo_gb10.model import Model, load_model
 from mimo_gb10.paths import MODELS
 from mimo_gb10.plan import COMMAND, LaunchPlan, make_plan
 from mimo_gb10.receipt import load_receipt
+from mimo_gb10.rehearsal.variant import check_variant
 from mimo_gb10.release import Release, known_releases, load_release, version_key
 from mimo_gb10.rules.speculation import MtpWithoutGrammar
 from mimo_gb10.spans import runs, span
@@ -175,6 +176,16 @@ def _plan() -> LaunchPlan:
 
 
 @functools.cache
+def unpatched() -> Context:
+    """The recipe under the first release that needs no patch for MTP: what can be proposed to others."""
+    verdict = load_verdicts()[DEFECT]
+    release = next(one for one in known_releases() if verdict.in_release(one) != PRESENT)
+    context = check_variant(RECIPE, DEFAULT_CLUSTER, sglang=release).context
+    assert context is not None
+    return context
+
+
+@functools.cache
 def _model() -> Model:
     return load_model(MODELS / "mimo-v2.5.yaml", validate=False)
 
@@ -293,7 +304,7 @@ def _grammar(version: str) -> str:
 def _seen(versions: Sequence[str]) -> str:
     return (
         "<br>".join(
-            f"[{name}](rehearsals/{name}.md): {receipt['ended']}"
+            f"[{name}](rehearsals/{name}.md): {_end(receipt)}"
             for name, receipt in with_mtp()
             if receipt["sglang"]["version"] in versions
         )
@@ -332,9 +343,13 @@ def _graphs_off(receipt: Receipt) -> bool:
     return any(word in words for word in named) or "--cuda-graph-backend-decode disabled" in " ".join(words)
 
 
+def _end(receipt: Receipt) -> str:
+    return "lived until it was stopped" if receipt["ended"] == "stopped by us" else str(receipt["ended"])
+
+
 def _ended(receipt: Receipt) -> str:
     wrong = failures(receipt)
-    parts = [receipt["ended"]]
+    parts = [_end(receipt)]
     if receipt.get("not_ready"):
         parts.append(receipt["not_ready"])
     if wrong:
@@ -363,18 +378,22 @@ def _done(receipt: Receipt, area: str, name: str) -> str:
     return {"ok": "ok", "warn": "warning"}.get(found["status"], "**failed**")
 
 
+def _how(version: str) -> str:
+    return "MTP and the patch" if load_verdicts()[DEFECT].in_release(version) == PRESENT else "MTP"
+
+
 def not_yet(found: Sequence[Receipt]) -> list[str]:
     """What no receipt shows yet, in words."""
-    mended = [receipt for receipt in found if DEFECT in receipt["sglang"]["mended"] and receipt["starts"]]
+    mended = [receipt for receipt in found if DEFECT not in receipt["sglang"]["present"] and receipt["starts"]]
     missing = []
     if not mended:
         missing.append("A whole server with MTP, the patch and CUDA graphs, asked everything that a rehearsal asks.")
-    if not any(_done(receipt, "stress", "stress") != "not run" for receipt in found):
-        missing.append("Five minutes of load with MTP, in any release.")
     if not any(_done(receipt, "greedy", "greedy-equals-base") != "not run" for receipt in found):
         missing.append("Greedy text with MTP compared with the text without it, by a rehearsal.")
-    loaded = {r["sglang"]["version"] for r in found if _done(r, "stress", "stress") != "not run"}
-    missing += [f"SGLang {one} with MTP under load." for one in ("0.5.17", "0.5.23") if one not in loaded]
+    loaded = {r["sglang"]["version"] for r in mended if _done(r, "stress", "stress") != "not run"}
+    missing += [
+        f"SGLang {one} with {_how(one)} under load." for one in ("0.5.11", "0.5.17", "0.5.23") if one not in loaded
+    ]
     return [*missing, "MTP on GB10, by anybody we know of."]
 
 
@@ -492,8 +511,8 @@ def hopper_launch() -> str:
 
 
 def gb10_launch() -> str:
-    """The proposed launch on GB10: the recipe's, with the cluster's values left open."""
-    rank = _plan().ranks[0]
+    """The proposed launch on GB10: the recipe's without a patch, with the cluster's values left open."""
+    rank = make_plan(unpatched()).ranks[0]
     open_values = {
         "SGLANG_HOST_IP": "<this node's address>",
         "NCCL_SOCKET_IFNAME": "<interface>",
@@ -575,7 +594,7 @@ def _undated(text: str) -> str:
 
 def card_diff() -> str:
     """The diff of the card's part about SGLang."""
-    recipe, defects = _context().recipe, load_defects()
+    recipe, defects = unpatched().recipe, load_defects()
     parser = recipe.flags["reasoning-parser"]
     known = [name for name in recipe.defects if load_verdicts()[name].in_release(recipe.sglang) == PRESENT]
     added = [
@@ -594,9 +613,9 @@ def card_diff() -> str:
         "#### DGX Spark (GB10), 4 nodes",
         "",
         *wrapped(
-            f"SGLang {recipe.sglang}, `{recipe.image}`. Earlier releases stop at start-up with MTP and the triton "
-            "backend (sgl-project/sglang#24481); leave the speculative flags out there. No run of MTP on GB10 is "
-            "published yet. On every node, rank 0 last:"
+            f"SGLang {recipe.sglang}. Earlier releases stop at start-up with MTP and the triton backend "
+            "(sgl-project/sglang#24481); leave the speculative flags out there. No run of MTP on GB10 is published "
+            "yet. On every node, rank 0 last:"
         ),
         "",
         "```bash",

@@ -142,7 +142,8 @@ def _seen() -> str:
     for name, receipt in _ordered():
         checks = {one["name"]: one for one in receipt["checks"] if one["name"] in _CHECKS}
         if checks:
-            cells = [_place(checks.get(check)) for check in _CHECKS]
+            asks = load_release(receipt["sglang"]["version"]).facts["reasoning_rule"]["template_first"]
+            cells = [_place(checks.get(check), bool(asks)) for check in _CHECKS]
             rows.append([f"[{name}](rehearsals/{name}.md)", receipt["sglang"]["version"], _parser(receipt), *cells])
     header = ["Receipt", "SGLang", "Parser", *(code(case) if "=" in case else case for case in _CHECKS.values())]
     return table(header, rows)
@@ -157,13 +158,19 @@ def _parser(receipt: Receipt) -> str:
     return code(words[words.index("--reasoning-parser") + 1]) if "--reasoning-parser" in words else "none"
 
 
-def _place(check: Mapping[str, Any] | None) -> str:
+TEMPLATE = "by the template's switch"
+"""Where the text is not where the parser's rule puts it, and the release asks the chat template first."""
+
+
+def _place(check: Mapping[str, Any] | None, asks_template: bool) -> str:
     if check is None or check["status"] == "skip":
         return "not asked"
     place = next((one for one in ("reasoning_content", "content") if f"text in {one}" in check["says"]), None)
-    return (
-        f"{'' if check['status'] == 'ok' else '**not as promised** '}{code(place)}" if place else prose(check["says"])
-    )
+    if place is None:
+        return prose(check["says"])
+    if check["status"] == "ok":
+        return code(place)
+    return f"{code(place)}, {TEMPLATE}" if asks_template else f"**not as promised** {code(place)}"
 
 
 # --- recommendation

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # MiMo-V2.5 omni with MTP on four GB10
-# Recipe gb10x4-mtp, cluster example-4x-gb10, SGLang 0.5.23.
+# Recipe gb10x4-mtp, cluster example-4x-gb10, SGLang 0.5.17.
 # Rank 0 of 4, the head, on 192.168.100.10. Start it last, after ranks 1 to 3.
-# Once, in this environment: python3 scripts/apply_patches.py transcription-token-list transcription-adapter video-pin-memory video-batch-tensor vision-sinks-window audio-causal-window
+# Once, in this environment: python3 scripts/apply_patches.py transcription-token-list transcription-adapter video-pin-memory video-batch-tensor mtp-triton-window vision-sinks-window audio-causal-window
 set -euo pipefail
 
 export SGLANG_HOST_IP=192.168.100.10

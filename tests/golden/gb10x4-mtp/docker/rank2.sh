@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # MiMo-V2.5 omni with MTP on four GB10
-# Recipe gb10x4-mtp, cluster example-4x-gb10, SGLang 0.5.23.
+# Recipe gb10x4-mtp, cluster example-4x-gb10, SGLang 0.5.17.
 # Rank 2 of 4, a worker, on 192.168.100.12. Start it before the head, rank 0.
 # Once on this node, in a checkout of mimo-gb10:
-#   docker build --build-arg=BASE_IMAGE=lmsysorg/sglang:v0.5.23 '--build-arg=DEFECTS=transcription-token-list transcription-adapter video-pin-memory video-batch-tensor vision-sinks-window audio-causal-window' --tag=mimo-gb10/gb10x4-mtp:0.5.23-patched --file=docker/Dockerfile .
+#   docker build --build-arg=BASE_IMAGE=lmsysorg/sglang:v0.5.17-cu130 '--build-arg=DEFECTS=transcription-token-list transcription-adapter video-pin-memory video-batch-tensor mtp-triton-window vision-sinks-window audio-causal-window' --tag=mimo-gb10/gb10x4-mtp:0.5.17-patched --file=docker/Dockerfile .
 set -euo pipefail
 
 exec docker run \
@@ -29,7 +29,7 @@ exec docker run \
   --env=MKL_NUM_THREADS=4 \
   --env=NCCL_IGNORE_CPU_AFFINITY=1 \
   --env=NCCL_CUMEM_ENABLE=0 \
-  mimo-gb10/gb10x4-mtp:0.5.23-patched \
+  mimo-gb10/gb10x4-mtp:0.5.17-patched \
   python3 -m sglang.launch_server \
     --model-path /models/mimo-v2.5 \
     --nnodes 4 \
