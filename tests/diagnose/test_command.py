@@ -103,7 +103,8 @@ def test_a_release_that_is_not_among_the_known_ones_is_said() -> None:
     done = run_command("diagnose.py", str(MTP), "--release", "0.5.23")
     assert "  note: known in 0.5.11 to 0.5.22; the release at hand is 0.5.23\n" in done.stdout
     assert "  note: " not in run_command("diagnose.py", str(MTP), "--release", "0.5.17").stdout
-    by_recipe = run_command("diagnose.py", str(MTP), "--recipe", "gb10x4-mtp")
+    recipe = str(ROOT / "tests" / "data" / "gb10x4-mtp.yaml")
+    by_recipe = run_command("diagnose.py", str(MTP), "--recipe", recipe)
     assert "the release at hand is 0.5.23" in by_recipe.stdout
 
 

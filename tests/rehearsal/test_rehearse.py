@@ -203,7 +203,7 @@ def test_text_of_another_model_is_not_compared(tmp_path: Path, tree: Path, capsy
     assert "another tiny model" in capsys.readouterr().err
 
 
-def test_encoders_with_other_masks_are_told_from_wrong_ones(tmp_path: Path, tree: Path) -> None:
+def test_encoders_that_attend_otherwise_are_told_from_wrong_ones(tmp_path: Path, tree: Path) -> None:
     _, _, receipt = run(tmp_path, tree, "--unpatched", "--only", "greedy-senses")
     mine, base = receipt["sglang"]["present"], tmp_path / "base.json"
     assert "vision-sinks-window" in mine
@@ -212,7 +212,7 @@ def test_encoders_with_other_masks_are_told_from_wrong_ones(tmp_path: Path, tree
         code, text, again = run(tmp_path, tree, "--unpatched", "--base", str(base), "--only", "greedy-senses")
         assert code == cli.OK, text
         (says,) = (check["says"] for check in again["checks"] if check["name"] == "greedy-senses")
-        assert (f"with other masks ({kinds})" in says) == ("with other masks" in says) == bool(kinds)
+        assert (f"attends otherwise ({kinds})" in says) == ("attends otherwise" in says) == bool(kinds)
 
 
 def test_a_model_for_more_ranks_than_run(tmp_path: Path, tree: Path) -> None:

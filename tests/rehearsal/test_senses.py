@@ -11,7 +11,7 @@ from mimo_gb10.rehearsal.checks import senses
 from mimo_gb10.rehearsal.checks.compare import Continuation
 from mimo_gb10.rehearsal.checks.generate import Top
 from mimo_gb10.rehearsal.checks.greedy import Greedy, Held
-from mimo_gb10.rehearsal.programme import masks_of
+from mimo_gb10.rehearsal.programme import attention_of
 from mimo_gb10.smoke.check import Outcome, Session, Status
 from mimo_gb10.smoke.client import Client, parse_url
 from mimo_gb10.smoke.runner import run
@@ -63,15 +63,15 @@ def test_encoders_that_give_something_else_are_found(base: Greedy) -> None:
     assert outcome.says.startswith("beside the other run: ")
 
 
-def test_what_other_masks_change_is_told_and_no_fault(base: Greedy) -> None:
+def test_what_another_encoder_changes_is_told_and_no_fault(base: Greedy) -> None:
     outcome, _ = ask("masks", base=base, unlike=frozenset(senses.SHOWN))
     assert outcome.status is Status.OK, outcome
-    assert "beside the other run's encoder with other masks (audio and image and video): " in outcome.says
-    assert outcome.numbers["other_masks_partings"] != 0
+    assert "beside the other run's encoder, which attends otherwise (audio and image and video): " in outcome.says
+    assert outcome.numbers["other_encoder_partings"] != 0
     assert outcome.numbers["other_run_tokens_compared"] == 0
 
 
-def test_only_the_kinds_with_other_masks_are_excused(base: Greedy) -> None:
+def test_only_the_kinds_with_another_encoder_are_excused(base: Greedy) -> None:
     outcome, _ = ask("masks", base=base, unlike=frozenset({"audio"}))
     assert outcome.status is Status.FAIL
     assert outcome.says.startswith("beside the other run: ")
@@ -94,15 +94,15 @@ def test_what_whole_answers_do_not_show_the_first_token_does(base: Greedy) -> No
 @pytest.mark.parametrize(
     ("present", "has_fa3", "image", "audio"),
     [
-        ((), False, "all", "all"),
-        (("vision-sinks-window",), False, "none", "all"),
-        (("vision-sinks-window",), True, "all", "all"),
-        (("audio-causal-window", "mtp-triton-window"), False, "all", "none"),
-        (("audio-causal-window",), True, "all", "windows"),
+        ((), False, "masks", "masks"),
+        (("vision-sinks-window",), False, "no masks", "masks"),
+        (("vision-sinks-window",), True, "masks", "masks, FlashAttention 3"),
+        (("audio-causal-window", "mtp-triton-window"), False, "masks", "no masks"),
+        (("audio-causal-window",), True, "masks", "no masks, FlashAttention 3"),
     ],
 )
-def test_which_masks_an_encoder_has(present: tuple[str, ...], has_fa3: bool, image: str, audio: str) -> None:
-    assert masks_of(present, has_fa3) == {"image": image, "video": image, "audio": audio}
+def test_how_an_encoder_attends(present: tuple[str, ...], has_fa3: bool, image: str, audio: str) -> None:
+    assert attention_of(present, has_fa3) == {"image": image, "video": image, "audio": audio}
 
 
 def stored(name: str) -> list[tuple[str, Continuation]]:

@@ -22,6 +22,7 @@ from mimo_gb10.generate.chart import Axis, Line, chart
 from mimo_gb10.generate.encoders import FILE, encoders
 from mimo_gb10.generate.smoke_requests import FILES, Request, curl, request_of, server
 from mimo_gb10.memory.basis import GIB
+from mimo_gb10.rehearsal.checks import senses as greedy_senses
 from mimo_gb10.release import known_releases, load_release
 from mimo_gb10.smoke import media
 from mimo_gb10.smoke.check import Outcome, Session, ok
@@ -175,6 +176,16 @@ def test_what_was_seen_is_what_the_receipts_say() -> None:
     ]
     assert links["0.5.11-patched"] == ["answered"] * 4
     assert not any(receipts[name]["variant"]["mtp"] for name in links)
+
+
+def test_the_table_of_servers_shows_what_the_patches_do() -> None:
+    """Above what rounding does where a mask differs, and not above it where none does."""
+    noise, fa3, without, both = ([float(cell) for cell in row[1:4]] for row in rows(multimodal.attended()))
+    limit = greedy_senses.FIRST
+    assert max(noise) < fa3[0] < limit < without[0]
+    assert fa3[2] < limit
+    assert without[1] < limit < both[1]
+    assert both[0] < limit
 
 
 def test_uploads_are_counted_whole() -> None:

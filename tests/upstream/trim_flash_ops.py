@@ -7,7 +7,8 @@ The copy is as large as the library, 1.1 GB, but xz makes 12 MB of it (0.4.2) or
 head size of 64 in bfloat16 on compute capability 9.0, which MiMo's encoders need, and nothing else: the code of all
 other kernels is overwritten with traps, so that calling one fails rather than computes something wrong. All else stays
 where it was, host code, symbols and the kernels' metadata, because the CUDA driver reads a whole cubin as soon as one
-of its kernels is used. Needs the program ``zstd`` for wheels with compressed cubins (0.4.5 has some; 0.4.2 has none).
+of its kernels is used. With the copy of 0.4.5 SGLang 0.5.17 answered on an H100. Needs the program ``zstd`` for wheels
+with compressed cubins (0.4.5 has some; 0.4.2 has none).
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from mimo_gb10.rehearsal.checkpoint.shape import SIZES
 from mimo_gb10.rehearsal.checkpoint.validate import validate
 from mimo_gb10.rehearsal.checks import greedy
 from mimo_gb10.rehearsal.machine import Machine, read_machine
-from mimo_gb10.rehearsal.programme import SMOKE_AREAS, Programme, masks_of, read_programme
+from mimo_gb10.rehearsal.programme import SMOKE_AREAS, Programme, attention_of, read_programme
 from mimo_gb10.rehearsal.ranks import Ranks
 from mimo_gb10.rehearsal.reference import Reference
 from mimo_gb10.rehearsal.stage import Stage
@@ -137,7 +137,7 @@ def _rehearse(options: argparse.Namespace, out: TextIO) -> int:
         env["REHEARSAL_FAULT"] = " ".join(options.fault)
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_INJECTED), str(tree.path), env.get("PYTHONPATH", "")]))
     programme.reference = _reference(model.folder, context)
-    programme.masks = masks_of(tree.present(), options.fa3_encoders)
+    programme.attention = attention_of(tree.present(), options.fa3_encoders)
     try:
         if options.rank:
             return _worker(stand, options.rank, env, say)

@@ -14,6 +14,8 @@ from mimo_gb10.generate.prose import block, prose
 from mimo_gb10.generate.smoke_requests import curl, python_chat, python_head, python_transcription, request_of
 from mimo_gb10.model import load_model
 from mimo_gb10.paths import MODELS
+from mimo_gb10.rehearsal.checks import senses as greedy_senses
+from mimo_gb10.rehearsal.checks.greedy import Greedy
 from mimo_gb10.release import Release, known_releases, load_release, version_key
 from mimo_gb10.rules.multimodal import TorchcodecOnAarch64
 from mimo_gb10.smoke.check import Outcome, Session
@@ -54,6 +56,15 @@ FORMATS: Mapping[str, Callable[[Session], Outcome]] = {
     "verbose_json": senses.transcribe_verbose,
     "stream": senses.transcribe_stream,
 }
+
+
+ATTENDED = (
+    ("Both without the patches, started twice", "0.5.17-unpatched", "0.5.17-senses-without-masks"),
+    ("`vision-sinks-window`, and FlashAttention 3", "0.5.17-omni-patched", "0.5.17-senses-fa3"),
+    ("`vision-sinks-window`, and nothing", "0.5.17-omni-patched", "0.5.17-senses-without-masks"),
+    ("Both patches with MTP, and `vision-sinks-window`", "0.5.17-mtp-patched", "0.5.17-omni-patched"),
+)
+"""Receipts whose answers about media are compared, with what differs in words."""
 
 
 def works() -> str:
@@ -220,6 +231,25 @@ def _yes(value: bool) -> str:
     return "kept" if value else "**lost**"
 
 
+def attended() -> str:
+    """How far apart the first tokens of two servers' answers are, whose encoders attend alike or not."""
+    rows = []
+    for what, one, other in ATTENDED:
+        answers = [Greedy.from_dict(rehearsals()[name]["senses"]) for name in (one, other)]
+        cells = []
+        for kind in greedy_senses.SHOWN:
+            pairs = [
+                (mine, theirs)
+                for mine in answers[0].continuations
+                if greedy_senses.kind_of(mine.name) == kind and (theirs := answers[1].named(mine.name)) is not None
+            ]
+            apart = greedy_senses.distance_of_first(pairs)
+            cells.append("" if apart is None else f"{apart:.2f}")
+        rows.append([what, *cells, f"[{one}](rehearsals/{one}.md), [{other}](rehearsals/{other}.md)"])
+    header = ["Two servers", *(kind.capitalize() for kind in greedy_senses.SHOWN), "Receipts"]
+    return table(header, rows)
+
+
 def shape() -> str:
     """What the checkpoint's encoders were trained with."""
     facts = load_model(MODELS / f"{MODEL}.yaml").facts
@@ -247,4 +277,5 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "multimodal-shape": shape,
     "multimodal-vision": vision,
     "multimodal-hearing": audio,
+    "multimodal-attended": attended,
 }

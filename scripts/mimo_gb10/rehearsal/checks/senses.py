@@ -34,7 +34,7 @@ with SGLang 0.5.17 on two H100, among six servers (docs/evidence/rehearsals):
 kind     the same masks  with masks and without them
 =======  ==============  ============================
 image    0.02 to 0.12    0.38 to 0.44
-audio    0.00 to 0.15    0.64 to 1.39
+audio    0.00 to 0.15    1.13 to 1.39
 video    0.02 to 0.11    0.11 to 0.25
 =======  ==============  ============================
 
@@ -71,7 +71,7 @@ def checks(
         held: Gets the answers.
         base: Those of another run with the same weights, or None.
         known: Kinds of media that are known to be broken here, and left out.
-        unlike: Kinds whose encoder has other masks than the base's: how much that changes is told, and is no fault.
+        unlike: Kinds whose encoder attends otherwise than the base's: how much that changes is told, and is no fault.
     """
     held = held or Held()
 
@@ -95,7 +95,7 @@ def _run(session: Session, held: Held, base: Greedy | None, known: frozenset[str
     if bad:
         return fail(f"{bad[0]}: a log probability is no number", numbers=numbers)
     repeated = compare_all(zip(first, again, strict=True))
-    beside = masked = Comparison()
+    beside = otherwise = Comparison()
     first_apart: dict[str, float | None] = {}
     if base is not None:
         pairs = [
@@ -104,7 +104,7 @@ def _run(session: Session, held: Held, base: Greedy | None, known: frozenset[str
             if (other := base.named(mine.name)) is not None
         ]
         beside = compare_all((other, mine) for kind, other, mine in pairs if kind not in unlike)
-        masked = compare_all((other, mine) for kind, other, mine in pairs if kind in unlike)
+        otherwise = compare_all((other, mine) for kind, other, mine in pairs if kind in unlike)
         first_apart = {
             kind: distance_of_first([(other, mine) for of, other, mine in pairs if of == kind])
             for kind in dict.fromkeys(kind for kind, *_ in pairs)
@@ -112,8 +112,8 @@ def _run(session: Session, held: Held, base: Greedy | None, known: frozenset[str
         numbers["answers_compared"] = len(pairs)
         numbers |= {f"first_token_{kind}_median_nats": value for kind, value in first_apart.items()}
         numbers |= {f"other_run_{name}": value for name, value in beside.numbers().items()}
-        if masked.sequences:
-            numbers |= {f"other_masks_{name}": value for name, value in masked.numbers().items()}
+        if otherwise.sequences:
+            numbers |= {f"other_encoder_{name}": value for name, value in otherwise.numbers().items()}
     numbers |= {f"repeated_{name}": value for name, value in repeated.numbers().items()}
     for found, what in ((repeated, "asked again"), (beside, "beside the other run")):
         problems = found.problems(TOLERANCE) if found.sequences else []
@@ -128,9 +128,9 @@ def _run(session: Session, held: Held, base: Greedy | None, known: frozenset[str
     says = [f"asked again: {repeated.text()}"]
     if beside.sequences:
         says.append(f"beside the other run: {beside.text()}")
-    if masked.sequences:
+    if otherwise.sequences:
         kinds = " and ".join(sorted(unlike - known))
-        says.append(f"beside the other run's encoder with other masks ({kinds}): {masked.text()}")
+        says.append(f"beside the other run's encoder, which attends otherwise ({kinds}): {otherwise.text()}")
     return ok("; ".join(says), numbers=numbers)
 
 
@@ -139,6 +139,11 @@ def distance_of_first(pairs: Sequence[tuple[Continuation, Continuation]]) -> flo
     tops = [(dict(one.tops[0]), dict(other.tops[0])) for one, other in pairs if one.tops and other.tops]
     found = [abs(one[token] - other[token]) for one, other in tops for token in one.keys() & other.keys()]
     return round(statistics.median(found), 5) if found else None
+
+
+def kind_of(name: str) -> str:
+    """The kind of media that a stored answer is about."""
+    return next(kind for kind, prompt, _ in _prompts() if prompt == name)
 
 
 def _prompts() -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
