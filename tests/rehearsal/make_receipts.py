@@ -57,6 +57,7 @@ class Run:
         recipe: The recipe; ``{mtp}`` is the one with MTP where it is for the release.
         ranks: How many. Four share the GPUs of a machine that has two.
         alone: Whether it gets its GPUs to itself: neighbours slow a race until it is not seen.
+        only: The release that it is about, or an empty text for all.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Run:
     recipe: str = "gb10x4-post"
     ranks: int = 2
     alone: bool = False
+    only: str = ""
 
     @property
     def needs_fa3(self) -> bool:
@@ -78,7 +80,7 @@ class Run:
 
 MTP = ("--mtp", "on", "--set", "flags.mem-fraction-static=0.78", "--base", "{base}")
 FOUR = ("--gpus", "{four}", "--skip", "broken,stress")
-RESHARDED = ("--model-ranks", "4", "--base", "{whole}", "--only", "server,text,greedy")
+RESHARDED = ("--model-ranks", "4", "--base", "{whole}", "--only", "server,chat,greedy")
 SENSES = ("--base", "{base}", "--only", "server,greedy-senses")
 WGMMA = ("--set", "env.DISABLE_MMA_V3=0", "--only", "server,transcription,stress")
 EAGER = {
@@ -127,12 +129,12 @@ WAVES: tuple[tuple[Run, ...], ...] = (
         Run("four-ranks-mtp", ("--mtp", "on", *FOUR), recipe="{mtp}", ranks=4),
     ),
     (
-        # The same weights over fewer ranks: from 0.5.17, and without MTP, whose loader does not split them anew.
-        Run("two-ranks-of-four", RESHARDED, recipe="gb10x4-omni"),
-        Run("one-rank-of-four", RESHARDED, recipe="gb10x4-omni", ranks=1),
+        # The same weights over fewer ranks: not before 0.5.17, nor with MTP, whose loader does not split them anew.
+        Run("two-ranks-of-four", RESHARDED, recipe="gb10x4-omni", only="0.5.17"),
+        Run("one-rank-of-four", RESHARDED, recipe="gb10x4-omni", ranks=1, only="0.5.17"),
     ),
     # What ends 0.5.17 with MTP and without graphs, and what switches that off.
-    tuple(Run(f"hunt-{name}", (*HUNT, *more), ranks=1, alone=True) for name, more in HUNTS.items()),
+    tuple(Run(f"hunt-{name}", (*HUNT, *more), ranks=1, alone=True, only="0.5.17") for name, more in HUNTS.items()),
 )
 
 
@@ -216,7 +218,8 @@ def main(arguments: Sequence[str]) -> int:
             (release, run)
             for run in wave
             for release in sites
-            if (release in fa3_sites or not run.needs_fa3)
+            if run.only in ("", release)
+            and (release in fa3_sites or not run.needs_fa3)
             and (not options.only or f"{release}-{run.name}" in options.only)
         ]
         for wave in WAVES
