@@ -235,16 +235,8 @@ def attended() -> str:
     """How far apart the first tokens of two servers' answers are, whose encoders attend alike or not."""
     rows = []
     for what, one, other in ATTENDED:
-        answers = [Greedy.from_dict(rehearsals()[name]["senses"]) for name in (one, other)]
-        cells = []
-        for kind in greedy_senses.SHOWN:
-            pairs = [
-                (mine, theirs)
-                for mine in answers[0].continuations
-                if greedy_senses.kind_of(mine.name) == kind and (theirs := answers[1].named(mine.name)) is not None
-            ]
-            apart = greedy_senses.distance_of_first(pairs)
-            cells.append("" if apart is None else f"{apart:.2f}")
+        apart = greedy_senses.first_apart(*(Greedy.from_dict(rehearsals()[name]["senses"]) for name in (one, other)))
+        cells = [f"{apart[kind]:.2f}" for kind in greedy_senses.SHOWN]
         rows.append([what, *cells, f"[{one}](rehearsals/{one}.md), [{other}](rehearsals/{other}.md)"])
     header = ["Two servers", *(kind.capitalize() for kind in greedy_senses.SHOWN), "Receipts"]
     return table(header, rows)

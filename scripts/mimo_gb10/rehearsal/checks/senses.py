@@ -8,7 +8,7 @@ tokens as texts, not as ids (``ChatCompletionTokenLogprob`` in ``sglang/srt/entr
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mimo_gb10.rehearsal.checks.compare import TOLERANCE, Comparison, Continuation, compare_all
@@ -54,6 +54,14 @@ SHOWN = {
 }
 """By kind, what each question is asked about."""
 
+ASKED = {
+    f"{' and '.join(names)}, question {at + 1}": (kind, names, question)
+    for kind, groups in SHOWN.items()
+    for names in groups
+    for at, question in enumerate(QUESTIONS)
+}
+"""Kind, media and question of each answer, by the name under which it is stored."""
+
 
 class _NoLogprobs(Exception):
     """An answer without them, which cannot be compared."""
@@ -82,11 +90,15 @@ def checks(
 
 
 def _run(session: Session, held: Held, base: Greedy | None, known: frozenset[str], unlike: frozenset[str]) -> Outcome:
-    prompts = [each for each in _prompts() if each[0] not in known]
+    prompts = {
+        name: [*(url_part(kind, media.data_uri(one)) for one in names), text_part(question)]
+        for name, (kind, names, question) in ASKED.items()
+        if kind not in known
+    }
     if not prompts:
         return skip("no kind of media is answered here")
     try:
-        first, again = ([_ask(session, name, content) for _, name, content in prompts] for _ in range(2))
+        first, again = ([_ask(session, name, content) for name, content in prompts.items()] for _ in range(2))
     except _NoLogprobs as problem:
         return warn(str(problem))
     held.senses = Greedy(tuple(first))
@@ -96,21 +108,14 @@ def _run(session: Session, held: Held, base: Greedy | None, known: frozenset[str
         return fail(f"{bad[0]}: a log probability is no number", numbers=numbers)
     repeated = compare_all(zip(first, again, strict=True))
     beside = otherwise = Comparison()
-    first_apart: dict[str, float | None] = {}
+    apart: dict[str, float | None] = {}
     if base is not None:
-        pairs = [
-            (kind, other, mine)
-            for (kind, *_), mine in zip(prompts, first, strict=True)
-            if (other := base.named(mine.name)) is not None
-        ]
-        beside = compare_all((other, mine) for kind, other, mine in pairs if kind not in unlike)
-        otherwise = compare_all((other, mine) for kind, other, mine in pairs if kind in unlike)
-        first_apart = {
-            kind: distance_of_first([(other, mine) for of, other, mine in pairs if of == kind])
-            for kind in dict.fromkeys(kind for kind, *_ in pairs)
-        }
+        pairs = _pairs(base, held.senses)
+        beside = compare_all((theirs, mine) for kind, theirs, mine in pairs if kind not in unlike)
+        otherwise = compare_all((theirs, mine) for kind, theirs, mine in pairs if kind in unlike)
+        apart = first_apart(base, held.senses)
         numbers["answers_compared"] = len(pairs)
-        numbers |= {f"first_token_{kind}_median_nats": value for kind, value in first_apart.items()}
+        numbers |= {f"first_token_{kind}_median_nats": value for kind, value in apart.items()}
         numbers |= {f"other_run_{name}": value for name, value in beside.numbers().items()}
         if otherwise.sequences:
             numbers |= {f"other_encoder_{name}": value for name, value in otherwise.numbers().items()}
@@ -119,12 +124,13 @@ def _run(session: Session, held: Held, base: Greedy | None, known: frozenset[str
         problems = found.problems(TOLERANCE) if found.sequences else []
         if problems:
             return fail(f"{what}: {problems[0]}", *problems[1:8], numbers=numbers)
-    far = {kind: value for kind, value in first_apart.items() if kind not in unlike and value and value > FIRST}
-    for kind, value in far.items():
-        text = (
-            f"{kind}: the likeliest first tokens are {value:.2f} nats apart in the median, {FIRST} at most is rounding"
-        )
-        return fail(f"beside the other run: {text}", numbers=numbers)
+    far = [
+        f"{kind}: the likeliest first tokens are {value:.2f} nats apart in the median, {FIRST} at most is rounding"
+        for kind, value in apart.items()
+        if kind not in unlike and value and value > FIRST
+    ]
+    if far:
+        return fail(f"beside the other run: {far[0]}", *far[1:], numbers=numbers)
     says = [f"asked again: {repeated.text()}"]
     if beside.sequences:
         says.append(f"beside the other run: {beside.text()}")
@@ -134,25 +140,26 @@ def _run(session: Session, held: Held, base: Greedy | None, known: frozenset[str
     return ok("; ".join(says), numbers=numbers)
 
 
-def distance_of_first(pairs: Sequence[tuple[Continuation, Continuation]]) -> float | None:
-    """Median difference in nats of the first position's likeliest tokens, of those that both answers name."""
-    tops = [(dict(one.tops[0]), dict(other.tops[0])) for one, other in pairs if one.tops and other.tops]
-    found = [abs(one[token] - other[token]) for one, other in tops for token in one.keys() & other.keys()]
-    return round(statistics.median(found), 5) if found else None
+def first_apart(one: Greedy, other: Greedy) -> dict[str, float | None]:
+    """How far apart the likeliest first tokens of two runs' answers are.
+
+    Returns:
+        By kind of media the median difference in nats, over the tokens that both answers name; None if there are none.
+    """
+    found: dict[str, list[float]] = {}
+    for kind, mine, theirs in _pairs(one, other):
+        tops = [dict(each.tops[0]) if each.tops else {} for each in (mine, theirs)]
+        found.setdefault(kind, []).extend(abs(tops[0][token] - tops[1][token]) for token in tops[0].keys() & tops[1])
+    return {kind: round(statistics.median(values), 5) if values else None for kind, values in found.items()}
 
 
-def kind_of(name: str) -> str:
-    """The kind of media that a stored answer is about."""
-    return next(kind for kind, prompt, _ in _prompts() if prompt == name)
-
-
-def _prompts() -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
-    """Kind, name and content of each."""
-    for kind, groups in SHOWN.items():
-        for names in groups:
-            for at, question in enumerate(QUESTIONS):
-                parts = [url_part(kind, media.data_uri(name)) for name in names]
-                yield kind, f"{' and '.join(names)}, question {at + 1}", [*parts, text_part(question)]
+def _pairs(one: Greedy, other: Greedy) -> list[tuple[str, Continuation, Continuation]]:
+    """The answers that both runs have, with their kind."""
+    return [
+        (ASKED[theirs.name][0], mine, theirs)
+        for theirs in other.continuations
+        if (mine := one.named(theirs.name)) is not None
+    ]
 
 
 def _ask(session: Session, name: str, content: Sequence[dict[str, Any]]) -> Continuation:
