@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +88,7 @@ EAGER = {
     "0.5.17": "flags.cuda-graph-backend-decode=disabled",
 }
 
-HUNT = ("--unpatched", "--mtp", "on", "--gpus", "{alone}", "--set", "{eager}")
+HUNT = ("--unpatched", "--mtp", "on", "--gpus", "{own}", "--set", "{eager}")
 HUNTS = {
     "mma-v2": ("--only", "server,transcription,stress"),
     "wgmma": WGMMA,
@@ -138,14 +138,20 @@ WAVES: tuple[tuple[Run, ...], ...] = (
 )
 
 
-def arguments_of(run: Run, release: str, out: Path = RECEIPTS, gpus: int = 2) -> list[str]:
-    """A run's arguments for rehearse.py with everything filled in, but its recipe, release and place."""
+def arguments_of(run: Run, release: str, out: Path = RECEIPTS, gpus: int = 2, own: Sequence[int] = (0,)) -> list[str]:
+    """A run's arguments for rehearse.py with everything filled in, but its recipe, release and place.
+
+    Args:
+        run: The run.
+        release: Its SGLang.
+        out: Where receipts of this time lie.
+        gpus: How many the machine has.
+        own: Those that a run which is alone gets to itself.
+    """
     base, whole = _receipt_of(release, BASES, out), _receipt_of(release, ("four-ranks",), out)
     four = ",".join(str(rank * min(gpus, 4) // 4) for rank in range(4))
-    # As many at a time as there are GPUs, each on one of its own.
-    alone = list(HUNTS).index(run.name.removeprefix("hunt-")) % gpus if run.name.startswith("hunt-") else 0
     fill = {
-        "alone": alone,
+        "own": ",".join(map(str, own)),
         "base": base,
         "whole": whole,
         "four": four,
@@ -176,11 +182,13 @@ def at_once(wave: Sequence[Run], most: int, gpus: int) -> int:
     return max(1, min(gpus // run.ranks for run in wave)) if any(run.alone for run in wave) else most
 
 
-def start(run: Run, release: str, site: Path, port: int, out: Path, stress: str, gpus: int) -> subprocess.Popen[bytes]:
+def start(
+    run: Run, release: str, site: Path, port: int, out: Path, stress: str, gpus: int, own: Sequence[int]
+) -> subprocess.Popen[bytes]:
     """One rehearsal as a process of its own; what it says goes to its folder."""
     folder = out / f"{release}-{run.name}"
     folder.mkdir(parents=True, exist_ok=True)
-    words = arguments_of(run, release, out, gpus)
+    words = arguments_of(run, release, out, gpus, own)
     notes = [word for note in stand_ins(site) for word in ("--stand-in", note)]
     command = [
         sys.executable, str(ROOT / "scripts" / "unpack_rehearsal.py"), "--to", str(site), "--",
@@ -193,6 +201,36 @@ def start(run: Run, release: str, site: Path, port: int, out: Path, stress: str,
     env["SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK"] = "0"
     with (folder / "said.txt").open("wb") as said:
         return subprocess.Popen(command, cwd=ROOT, env=env, stdout=said, stderr=subprocess.STDOUT)
+
+
+Begin = Callable[[str, Run, Sequence[int]], "subprocess.Popen[bytes]"]
+"""Starts a run of a release on GPUs of its own."""
+
+
+def play(wave: list[tuple[str, Run]], begin: Begin, most: int, gpus: int, end: float) -> None:
+    """Run a wave, at most so many at once, and end what is left of it when the time is over.
+
+    A run that is alone holds its GPUs: which are free depends on which of the others has died first.
+    """
+    most = at_once([run for _, run in wave], most, gpus) if wave else most
+    running: dict[subprocess.Popen[bytes], Sequence[int]] = {}
+    try:
+        while (wave or running) and time.monotonic() < end:
+            running = {process: own for process, own in running.items() if process.poll() is None}
+            while wave and len(running) < most:
+                release, run = wave.pop(0)
+                free = [gpu for gpu in range(gpus) if not any(gpu in own for own in running.values())]
+                own = free[: run.ranks] if run.alone else []
+                running[begin(release, run, own)] = own
+                print(f"started {release}-{run.name}", flush=True)
+            time.sleep(PAUSE)
+    finally:
+        for process in running:
+            # rehearse.py ends its ranks and writes what it has seen.
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in running:
+            process.wait()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -237,25 +275,13 @@ def main(arguments: Sequence[str]) -> int:
     # Ended by a signal, it ends its rehearsals in order, so that they write what they have seen.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     ports = itertools.cycle(range(options.port, 53000, 1000))
+
+    def begin(release: str, run: Run, own: Sequence[int]) -> subprocess.Popen[bytes]:
+        site, out = (fa3_sites if run.needs_fa3 else sites)[release], options.out.absolute()
+        return start(run, release, site, next(ports), out, options.stress, options.gpus, own)
+
     for wave in waves:
-        running: list[subprocess.Popen[bytes]] = []
-        try:
-            while (wave or running) and time.monotonic() < end:
-                running = [process for process in running if process.poll() is None]
-                while wave and len(running) < at_once([run for _, run in wave], options.at_once, options.gpus):
-                    release, run = wave.pop(0)
-                    site = (fa3_sites if run.needs_fa3 else sites)[release]
-                    out = options.out.absolute()
-                    running.append(start(run, release, site, next(ports), out, options.stress, options.gpus))
-                    print(f"started {release}-{run.name}", flush=True)
-                time.sleep(PAUSE)
-        finally:
-            for process in running:
-                # rehearse.py ends its ranks and writes what it has seen.
-                if process.poll() is None:
-                    process.send_signal(signal.SIGTERM)
-            for process in running:
-                process.wait()
+        play(wave, begin, options.at_once, options.gpus, end)
     for folder in sorted(options.out.iterdir()):
         if (folder / "said.txt").exists():
             last = [

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -404,6 +405,25 @@ def test_a_wave_begins_when_the_one_before_has_ended(tmp_path: Path, monkeypatch
     assert not seen
     assert make_receipts.main([*words, "--fa3-site", "0.5.17=y", "--only", "0.5.17-senses-fa3"]) == 0
     assert [name for name, _ in seen] == ["senses-fa3"]
+
+
+def test_a_run_that_is_alone_gets_a_gpu_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the one beside it lives longer than two that follow one another."""
+    monkeypatch.setattr(make_receipts, "PAUSE", 0.01)
+    held: dict[subprocess.Popen[bytes], int] = {}
+    seconds = iter(("0.1", "1", "0.1", "0.1", "0.1", "0.1"))
+
+    def begin(release: str, run: make_receipts.Run, own: Sequence[int]) -> subprocess.Popen[bytes]:
+        (gpu,) = own
+        assert gpu not in [of for process, of in held.items() if process.poll() is None]
+        assert make_receipts.arguments_of(run, release, own=own)[3:5] == ["--gpus", str(gpu)]
+        process = subprocess.Popen(["sleep", next(seconds)])
+        held[process] = gpu
+        return process
+
+    wave = [("0.5.17", run) for run in make_receipts.WAVES[-1]]
+    make_receipts.play(wave, begin, 5, 2, time.monotonic() + 60)
+    assert list(held.values()) == [0, 1, 0, 0, 0, 0]
 
 
 def test_the_runs_that_receipts_come_from(capsys: pytest.CaptureFixture[str]) -> None:
