@@ -60,6 +60,13 @@ def test_every_value_comes_back(plan: LaunchPlan) -> None:
         assert [f"--mount={container.mount(plan.model_path)}"] in of(text, "PodmanArgs")
 
 
+def test_what_systemd_prints_is_read_as_bytes() -> None:
+    """What is printable stands there as it is, the rest as octal escapes, in one word."""
+    assert units._shell_words('a "/\u00c2\u0080\\037" /\u00e9 \\303\\251 $$HOME') == [
+        "a", "/\u00c2\u0080\x1f", "/\u00e9", "\u00e9", "$HOME",
+    ]  # fmt: skip
+
+
 @needs_systemd
 @few
 @given(plan=plans(ranks=1))

@@ -88,14 +88,7 @@ def loaded(text: str, folder: Path) -> list[list[str]]:
 def _shell_words(line: str) -> list[str]:
     found = []
     for quoted, bare in re.findall(r'"((?:[^"\\]|\\.)*)"|([^ "]+)', line):
-        text = _ESCAPE.sub(_unescaped, quoted or bare)
-        # Bytes of UTF-8 that are not printable come as one octal escape each.
-        found.append(_joined(text) if "\\" in (quoted or bare) else text)
+        # Bytes that are not printable come as octal escapes, beside others as they are: so all is read as bytes.
+        as_bytes = (quoted or bare).encode("utf-8", "surrogateescape").decode("latin-1")
+        found.append(_ESCAPE.sub(_unescaped, as_bytes).encode("latin-1").decode("utf-8"))
     return [word.replace("$$", "$") for word in found]
-
-
-def _joined(text: str) -> str:
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except (UnicodeEncodeError, UnicodeDecodeError):
-        return text
