@@ -96,6 +96,7 @@ HUNTS = {
     "wgmma-bf16-kv": ("--set", "flags.kv-cache-dtype=auto", *WGMMA),
     "wgmma-no-overlap": ("--set", "flags.disable-overlap-schedule=true", *WGMMA),
     "wgmma-no-radix": ("--set", "flags.disable-radix-cache=true", *WGMMA),
+    "wgmma-no-pdl": ("--fault", "pdl", *WGMMA),
 }
 
 WAVES: tuple[tuple[Run, ...], ...] = (

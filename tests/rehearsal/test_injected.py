@@ -73,3 +73,30 @@ def test_only_the_audio_encoder_is_told_another_capability(packages: Path) -> No
     told = said(packages, CAPABILITY, REHEARSAL_AUDIO_CAPABILITY="12.1")
     assert told == "(12, 1) (9, 0) SourceFileLoader"
     assert said(packages, CAPABILITY) == "(9, 0) (9, 0) SourceFileLoader"
+
+
+PDL = """
+from sgl_kernel import utils
+from sglang.kernels.jit.utils import is_arch_support_pdl
+print(utils.is_arch_support_pdl(), is_arch_support_pdl())
+"""
+
+
+def test_programmatic_dependent_launch_is_off_in_both_packages(packages: Path) -> None:
+    says_yes = "def is_arch_support_pdl(): return True"
+    kernels, jit = packages / "sgl_kernel", packages / "sglang" / "kernels" / "jit" / "utils"
+    kernels.mkdir()
+    jit.mkdir(parents=True)
+    (kernels / "utils.py").write_text(says_yes)
+    (jit / "arch.py").write_text(says_yes)
+    (jit / "__init__.py").write_text("from sglang.kernels.jit.utils.arch import is_arch_support_pdl")
+    assert said(packages, PDL, REHEARSAL_FAULT="pdl") == "False False"
+    assert said(packages, PDL) == "True True"
+
+
+def test_a_release_that_decides_elsewhere_ends_at_once(packages: Path) -> None:
+    (packages / "sgl_kernel").mkdir()
+    (packages / "sgl_kernel" / "utils.py").write_text("")
+    with pytest.raises(subprocess.CalledProcessError) as ended:
+        said(packages, "import sgl_kernel.utils", REHEARSAL_FAULT="pdl")
+    assert "has no is_arch_support_pdl" in ended.value.stderr

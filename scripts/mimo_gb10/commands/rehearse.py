@@ -62,7 +62,10 @@ _HEAD_GONE = 30.0
 _SEED = 7
 
 _INJECTED = Path(__file__).resolve().parents[1] / "rehearsal" / "injected"
-_FAULTS = {"pin-memory": "Pinning of large tensors was made to fail, as it does where unified memory is nearly full."}
+_FAULTS = {
+    "pin-memory": "Pinning of large tensors was made to fail, as it does where unified memory is nearly full.",
+    "pdl": "Programmatic dependent launch was switched off where SGLang asks for it.",
+}
 
 
 def rehearse(options: argparse.Namespace, out: TextIO) -> int:

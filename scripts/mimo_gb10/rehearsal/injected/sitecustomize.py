@@ -4,6 +4,7 @@ Each change waits for the import of the module that it is about: to import PyTor
 seconds. The environment says which are wanted:
 
     REHEARSAL_FAULT=pin-memory         pinning large tensors fails, as on a GB10 whose unified memory is nearly full
+    REHEARSAL_FAULT=pdl                kernels are launched without programmatic dependent launch, as before Hopper
     REHEARSAL_AUDIO_CAPABILITY=12.1    MiMo's audio encoder is told this compute capability when it is imported
 """
 
@@ -17,6 +18,9 @@ LARGE = 64 * 1024
 """Bytes from which pinning fails. SGLang pins many small tensors; what runs out first is room for large ones."""
 
 AUDIO = "sglang.srt.models.mimo_audio"
+
+PDL = ("sgl_kernel.utils", "sglang.jit_kernel.utils", "sglang.kernels.jit.utils.arch")
+"""Modules that say whether the GPU has programmatic dependent launch: sglang-kernel's, 0.5.11's and 0.5.17's."""
 
 
 @contextlib.contextmanager
@@ -44,6 +48,14 @@ def _with_capability(module):
         yield
     finally:
         utils.get_device_capability = real
+
+
+@contextlib.contextmanager
+def _without_pdl(module):
+    yield
+    if not hasattr(module, "is_arch_support_pdl"):
+        raise ImportError(f"{module.__name__} has no is_arch_support_pdl: this SGLang decides elsewhere")
+    module.is_arch_support_pdl = lambda: False
 
 
 class _Loader(importlib.abc.Loader):
@@ -75,8 +87,11 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 _changes = {}
-if "pin-memory" in os.environ.get("REHEARSAL_FAULT", "").split():
+_faults = os.environ.get("REHEARSAL_FAULT", "").split()
+if "pin-memory" in _faults:
     _changes["torch"] = _without_pinning
+if "pdl" in _faults:
+    _changes.update(dict.fromkeys(PDL, _without_pdl))
 if os.environ.get("REHEARSAL_AUDIO_CAPABILITY"):
     _changes[AUDIO] = _with_capability
 if _changes:
