@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
         "--record", type=Path, metavar="FILE", help="write every request and answer of the smoke test there"
     )
     made.add_argument("--fault", action="append", default=[], choices=["pin-memory", "pdl"],
-                      help="in the ranks: pin-memory fails, as where memory is short; pdl is off, as before Hopper")  # fmt: skip
+                      help="in the ranks: pin-memory fails as where memory is short, pdl is off")  # fmt: skip
     made.add_argument("--fa3-encoders", action="store_true",
                       help="encoders with FlashAttention 3, on Hopper only: to compare with")  # fmt: skip
     made.add_argument("--stand-in", action="append", default=[], metavar="TEXT",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -166,9 +167,13 @@ def arguments_of(run: Run, release: str, out: Path = RECEIPTS, gpus: int = 2, ow
 
 
 def _receipt_of(release: str, names: Sequence[str], out: Path) -> Path | None:
-    """The receipt of the first of some runs that there is: of this time, or kept."""
+    """The first receipt with greedy text that there is of some runs: of this time, or kept."""
     places = [(out / f"{release}-{name}" / "receipt.json", RECEIPTS / f"{release}-{name}.json") for name in names]
-    return next((place for pair in places for place in pair if place.exists()), None)
+    return next((place for pair in places for place in pair if place.exists() and _has_text(place)), None)
+
+
+def _has_text(receipt: Path) -> bool:
+    return bool(json.loads(receipt.read_bytes())["greedy"])
 
 
 def incomplete(site: Path) -> str | None:

@@ -180,12 +180,31 @@ def test_what_was_seen_is_what_the_receipts_say() -> None:
 
 def test_the_table_of_servers_shows_what_the_patches_do() -> None:
     """Above what rounding does where a mask differs, and not above it where none does."""
-    noise, fa3, without, both = ([float(cell) for cell in row[1:4]] for row in rows(multimodal.attended()))
+    older_fa3, older_without, noise, fa3, without, both = (
+        [float(cell) for cell in row[1:4]] for row in rows(multimodal.attended())
+    )
     limit = greedy_senses.FIRST
     assert max(noise) < fa3[0] < limit < without[0]
+    assert older_fa3[0] < limit < older_without[0]
     assert fa3[2] < limit
     assert without[1] < limit < both[1]
     assert both[0] < limit
+
+
+def test_what_was_measured_is_what_the_receipt_says() -> None:
+    """In each cell: unpatched, patched, FlashAttention 3."""
+    receipt = json.loads(multimodal.MEASURED.read_text(encoding="utf-8"))
+    found = rows(multimodal.measured())
+    assert len(found) * 3 == len(receipt["rows"])
+    for release, name, *cells in found:
+        for (key, form), cell in zip(multimodal.MEASURES.values(), cells, strict=True):
+            measured = {
+                (row["tree"], row["backend"]): form.format(row[key])
+                for row in receipt["rows"]
+                if (row["release"], row["input"]) == (release, name)
+            }
+            ways = [("unpatched", "triton_attn"), ("patched", "triton_attn"), ("unpatched", "fa3")]
+            assert cell.split(" / ") == [measured[way] for way in ways]
 
 
 def test_uploads_are_counted_whole() -> None:

@@ -158,7 +158,7 @@ class MtpOnTriton(Rule):
             yield error(
                 self.code,
                 f"without graphs, SGLang {version} runs all MTP layers but the first with the attention metadata of "
-                "the last prefill: wrong tokens, NaN or an illegal memory access follow",
+                "the last prefill: they draft from memory that is not theirs",
                 "List the defect mtp-triton-window, so that its patch is put on. Or leave MTP out, or use 0.5.23.",
                 place,
                 source,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,12 @@ RECIPE = "gb10x4-mtp"
 DEFECT = "mtp-triton-window"
 VARIABLE = "SGLANG_ENABLE_SPEC_V2"
 CHECKPOINT = "XiaomiMiMo/MiMo-V2.5"
+
+HUNT = "-hunt-"
+"""In the name of a receipt: one of a series, each with another thing switched off."""
+
+CAUSES = ("bad-probabilities", "illegal-access")
+"""Symptoms that say what ended a server, nearest first."""
 
 _GRAMMAR = MtpWithoutGrammar()
 _KV = {"bfloat16": "bf16", "float8_e4m3fn": "FP8"}
@@ -207,9 +213,17 @@ def arguments(flags: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def with_mtp() -> list[tuple[str, Receipt]]:
-    """The receipts of launches with MTP, by release."""
-    found = [(name, receipt) for name, receipt in rehearsals().items() if receipt["variant"]["mtp"]]
+def with_mtp(*, hunts: bool = False) -> list[tuple[str, Receipt]]:
+    """The receipts of launches with MTP, by release.
+
+    Args:
+        hunts: Those of the search for what ends a server, rather than those of servers as somebody would run them.
+    """
+    found = [
+        (name, receipt)
+        for name, receipt in rehearsals().items()
+        if receipt["variant"]["mtp"] and (HUNT in name) is hunts
+    ]
     return sorted(found, key=lambda item: (version_key(item[1]["sglang"]["version"]), item[0]))
 
 
@@ -292,7 +306,7 @@ def _state(version: str) -> tuple[str, ...]:
     patch = verdict.patch_for(version)
     if not present:
         return ("fills the buffers itself", "slower, not needed", "not needed", _grammar(version))
-    eager = "**wrong tokens, NaN or illegal access**" if unplanned else "slower; SGLang warns of wrong results"
+    eager = "**layers 2 and 3 unplanned**; slower" if unplanned else "slower; SGLang warns of wrong results"
     mend = f"[{DEFECT}](patches/{DEFECT}.md)" if patch is not None else "none"
     return ("**dies at graph capture**", eager, mend, _grammar(version))
 
@@ -344,6 +358,9 @@ def _graphs_off(receipt: Receipt) -> bool:
 
 
 def _end(receipt: Receipt) -> str:
+    if receipt["ended"] == "died":
+        # After a death the ranks are started again, so that the other checks are made too.
+        return f"died during {', '.join(code(death['during']) for death in receipt['deaths'])}"
     return "lived until it was stopped" if receipt["ended"] == "stopped by us" else str(receipt["ended"])
 
 
@@ -420,6 +437,33 @@ def _servers() -> str:
         f"One {machine['gpu']}, {receipt['date']}; a tiny text model, not a rehearsal.\n\n"
         f"{table(['What ran', 'Answers', 'How it ended, and what was seen'], rows)}"
     )
+
+
+def _hunts() -> str:
+    """What was changed in each run of the search, and whether the server outlived the load."""
+    found = with_mtp(hunts=True)
+    common = set.intersection(*(set(receipt["recipe"]["set"]) for _, receipt in found))
+    rows = []
+    for name, receipt in found:
+        load = next(check for check in receipt["checks"] if check["name"] == "stress")["numbers"]
+        known = {symptom["id"] for symptom in receipt["symptoms"]}
+        cause = next((f", [{one}](troubleshooting/index.md#{one})" for one in CAUSES if one in known), "")
+        lived = "lived" if receipt["ended"] == "stopped by us" else f"**died**{cause}"
+        after = f"{load['requests']} in {load['seconds']:.0f} s"
+        rows.append([f"[{name}](rehearsals/{name}.md)", _changed(receipt, common), after, lived])
+    header = ["Receipt", "What was changed", "Requests sent", "How it ended"]
+    return f"{table(header, rows)}\nAll have {_listed(common)}.\n"
+
+
+def _changed(receipt: Receipt, common: Container[str]) -> str:
+    changed = [code(one.partition(".")[2]) for one in receipt["recipe"]["set"] if one not in common]
+    # What rehearse.py switched off by itself stands among the stand-ins.
+    changed += [text.rstrip(".") for text in receipt["stand_ins"] if "switched off where SGLang asks" in text]
+    return ", ".join(changed) or "nothing"
+
+
+def _listed(overrides: Iterable[str]) -> str:
+    return " and ".join(code(one.partition(".")[2]) for one in sorted(overrides))
 
 
 # --- when it pays
@@ -680,6 +724,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "mtp-variable": _variable,
     "mtp-releases": _releases,
     "mtp-receipts": _receipts,
+    "mtp-hunts": _hunts,
     "mtp-servers": _servers,
     "mtp-worth": _worth,
     "mtp-pages": _pages,

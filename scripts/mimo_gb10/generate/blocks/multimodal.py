@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from mimo_gb10.generate.prose import block, prose
 from mimo_gb10.generate.smoke_requests import curl, python_chat, python_head, python_transcription, request_of
 from mimo_gb10.model import load_model
 from mimo_gb10.paths import MODELS
+from mimo_gb10.receipt import EVIDENCE
 from mimo_gb10.rehearsal.checks import senses as greedy_senses
 from mimo_gb10.rehearsal.checks.greedy import Greedy
 from mimo_gb10.release import Release, known_releases, load_release, version_key
@@ -59,12 +61,24 @@ FORMATS: Mapping[str, Callable[[Session], Outcome]] = {
 
 
 ATTENDED = (
-    ("Both without the patches, started twice", "0.5.17-unpatched", "0.5.17-senses-without-masks"),
-    ("`vision-sinks-window`, and FlashAttention 3", "0.5.17-omni-patched", "0.5.17-senses-fa3"),
-    ("`vision-sinks-window`, and nothing", "0.5.17-omni-patched", "0.5.17-senses-without-masks"),
-    ("Both patches with MTP, and `vision-sinks-window`", "0.5.17-mtp-patched", "0.5.17-omni-patched"),
+    ("0.5.11: `vision-sinks-window`, and FlashAttention 3", "0.5.11-omni-patched", "0.5.11-senses-fa3"),
+    ("0.5.11: `vision-sinks-window`, and without", "0.5.11-omni-patched", "0.5.11-senses-without-masks"),
+    ("0.5.17: both without the patches, started twice", "0.5.17-unpatched", "0.5.17-senses-without-masks"),
+    ("0.5.17: `vision-sinks-window`, and FlashAttention 3", "0.5.17-omni-patched", "0.5.17-senses-fa3"),
+    ("0.5.17: `vision-sinks-window`, and without", "0.5.17-omni-patched", "0.5.17-senses-without-masks"),
+    ("0.5.17: both patches with MTP, and `vision-sinks-window`", "0.5.17-mtp-patched", "0.5.17-omni-patched"),
 )
 """Receipts whose answers about media are compared, with what differs in words."""
+
+MEASURED = EVIDENCE / "encoder-masks.json"
+"""What the encoders computed in the real shapes, by tests/upstream/measure_encoders.py."""
+
+MEASURES = {
+    "Relative error": ("error", "{:.3f}"),
+    "Time, ms": ("ms", "{:.0f}"),
+    "Peak memory, MiB": ("peak_mib", "{:.0f}"),
+}
+"""Columns of the table, each with its key in the receipt and how the number is written."""
 
 
 def works() -> str:
@@ -242,6 +256,35 @@ def attended() -> str:
     return table(header, rows)
 
 
+def measured() -> str:
+    """Error, time and memory of the encoders in the real shapes: unpatched, patched, and with FlashAttention 3."""
+    receipt: dict[str, Any] = json.loads(MEASURED.read_text(encoding="utf-8"))
+    ways = (("unpatched", "triton_attn"), ("patched", "triton_attn"), ("unpatched", "fa3"))
+    found: dict[tuple[str, str], dict[tuple[str, str], dict[str, Any]]] = {}
+    for row in receipt["rows"]:
+        found.setdefault((row["release"], row["input"]), {})[row["tree"], row["backend"]] = row
+    rows = [
+        [
+            release,
+            name,
+            *(" / ".join(form.format(by[way][key]) for way in ways) for key, form in MEASURES.values()),
+        ]
+        for (release, name), by in found.items()
+    ]
+    machine = receipt["machine"]
+    rounding = ", ".join(
+        f"{release} {encoder} {error:.3f}"
+        for release, errors in receipt["rounding"].items()
+        for encoder, error in errors.items()
+    )
+    return (
+        f"{table(['SGLang', 'Input', *MEASURES], rows)}\n"
+        "Each cell: unpatched / patched / FlashAttention 3. The error that bfloat16's own rounding makes, with "
+        f"attention in float64: {rounding}. One {machine['name']}, driver {machine['driver']}, torch "
+        f"{machine['torch']}, Triton {machine['triton']}, {receipt['date']}.\n"
+    )
+
+
 def shape() -> str:
     """What the checkpoint's encoders were trained with."""
     facts = load_model(MODELS / f"{MODEL}.yaml").facts
@@ -270,4 +313,5 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "multimodal-vision": vision,
     "multimodal-hearing": audio,
     "multimodal-attended": attended,
+    "multimodal-measured": measured,
 }
