@@ -80,7 +80,7 @@ class Run:
 
 
 MTP = ("--mtp", "on", "--set", "flags.mem-fraction-static=0.78", "--base", "{base}")
-FOUR = ("--gpus", "{four}", "--skip", "broken,stress")
+FOUR = ("--gpus", "{four}", "--set", "env.NCCL_DEBUG=INFO", "--skip", "broken,stress")
 RESHARDED = ("--model-ranks", "4", "--base", "{whole}", "--only", "server,chat,greedy")
 SENSES = ("--base", "{base}", "--only", "server,greedy-senses")
 WGMMA = ("--set", "env.DISABLE_MMA_V3=0", "--only", "server,transcription,stress")

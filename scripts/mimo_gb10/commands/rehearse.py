@@ -40,6 +40,7 @@ from mimo_gb10.rehearsal.checkpoint.shape import SIZES
 from mimo_gb10.rehearsal.checkpoint.validate import validate
 from mimo_gb10.rehearsal.checks import greedy
 from mimo_gb10.rehearsal.machine import Machine, read_machine
+from mimo_gb10.rehearsal.nccl import topology
 from mimo_gb10.rehearsal.programme import SMOKE_AREAS, Programme, attention_of, read_programme
 from mimo_gb10.rehearsal.ranks import Ranks
 from mimo_gb10.rehearsal.reference import Reference
@@ -358,7 +359,7 @@ def _head(
         live.clear()
         # Before the ranks are stopped: what they say then is our doing.
         symptoms = symptoms_in(ranks.logs)
-    data = receipts.make(stand, stage, results, facts, held, symptoms, started)
+    data = receipts.make(stand, stage, results, facts, held, symptoms, started, topology(ranks.logs))
     _write_receipt(data, stand, interrupted)
     if options.json:
         cli.print_json(data, out)

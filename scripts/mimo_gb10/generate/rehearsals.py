@@ -120,6 +120,14 @@ def _gpu(gpu: Mapping[str, Any]) -> str:
     return f"{gpu['name']}, {gpu['mib']} MiB, capability {gpu['capability']}"
 
 
+def nccl_links(said: Mapping[str, Any]) -> str:
+    """NCCL's own report of its network, in a line."""
+    links = ", ".join(f"{one['from']} → {one['to']} {code(one['via'])}" for one in said["links"])
+    largest = said["communicators"][0] if said["communicators"] else {"ranks": "?", "hosts": "?"}
+    network = ", ".join(map(code, said["network"])) or "none"
+    return f"network {network}; {largest['ranks']} ranks on {largest['hosts']} hosts; {links or 'no links'}"
+
+
 def _page(name: str, receipt: Receipt) -> str:
     return "\n".join(_parts(name, receipt))
 
@@ -155,6 +163,7 @@ def _parts(name: str, receipt: Receipt) -> Iterator[str]:
             ["Packages", ", ".join(f"{one} {packages[one]}" for one in shown if one in packages)],
             ["Accept length", "–" if receipt.get("accept_length") is None
              else f"{receipt['accept_length']} (random weights: that it is reported, not how good it is)"],
+            *([["NCCL's links", nccl_links(receipt["nccl"])]] if receipt.get("nccl") else []),
         ],
     )  # fmt: skip
     if receipt.get("stand_ins"):

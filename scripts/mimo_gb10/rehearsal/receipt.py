@@ -28,6 +28,7 @@ def make(
     held: Held,
     symptoms: Sequence[Mapping[str, Any]],
     started: str,
+    nccl: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The whole receipt, in the form of ``configs/schema/rehearsal.schema.json``.
 
@@ -39,6 +40,7 @@ def make(
         held: The greedy text and answers.
         symptoms: What the logs say.
         started: When, ISO 8601.
+        nccl: What NCCL says of its network, if it was asked to.
     """
     recipe = stand.context.recipe
     return {
@@ -75,6 +77,7 @@ def make(
         "accept_length": accept_length(facts),
         "memory": server_memory(facts),
         "symptoms": symptoms,
+        **({"nccl": nccl} if nccl else {}),
         "greedy": held.greedy.as_dict() if held.greedy is not None else {},
         "senses": held.senses.as_dict() if held.senses is not None else {},
     }
