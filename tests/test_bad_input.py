@@ -204,8 +204,19 @@ HOSTILE: dict[str, Callable[[], str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def ordinary(tmp_path_factory: pytest.TempPathFactory) -> float:
+    """Seconds of the processor for a recipe with one mistake: machines differ, and so does one machine with itself."""
+    path = tmp_path_factory.mktemp("ordinary") / "ordinary.yaml"
+    path.write_text(base_recipe() + "titel: x\n", encoding="utf-8")
+    command = [sys.executable, "-c", MEASURE, *COMMAND, str(path)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
+    assert done.returncode == 1
+    return float(done.stderr.splitlines()[-1].split()[0])
+
+
 @pytest.mark.parametrize("name", sorted(HOSTILE))
-def test_hostile_files_cost_little(name: str, tmp_path: Path) -> None:
+def test_hostile_files_cost_little(name: str, ordinary: float, tmp_path: Path) -> None:
     path = tmp_path / "hostile.yaml"
     path.write_text(HOSTILE[name](), encoding="utf-8")
     done = subprocess.run(
@@ -220,7 +231,7 @@ def test_hostile_files_cost_little(name: str, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert error_codes(done.stderr)
     seconds, peak = done.stderr.splitlines()[-1].split()
-    assert float(seconds) < 1
+    assert float(seconds) < max(1, 5 * ordinary)
     assert int(peak) < 150 * 1024
 
 
