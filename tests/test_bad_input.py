@@ -204,21 +204,8 @@ HOSTILE: dict[str, Callable[[], str]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def ordinary(tmp_path_factory: pytest.TempPathFactory) -> float:
-    """Seconds of the processor for a recipe with one mistake: machines differ, and so does one machine with itself."""
-    path = tmp_path_factory.mktemp("ordinary") / "ordinary.yaml"
-    path.write_text(base_recipe() + "titel: x\n", encoding="utf-8")
-    command = [sys.executable, "-c", MEASURE, *COMMAND, str(path)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
-    assert done.returncode == 1
-    return float(done.stderr.splitlines()[-1].split()[0])
-
-
-@pytest.mark.parametrize("name", sorted(HOSTILE))
-def test_hostile_files_cost_little(name: str, ordinary: float, tmp_path: Path) -> None:
-    path = tmp_path / "hostile.yaml"
-    path.write_text(HOSTILE[name](), encoding="utf-8")
+def measured(path: Path) -> tuple[subprocess.CompletedProcess[str], float, int]:
+    """A launch of a file with what it cost: seconds of the processor, and the most memory in KiB."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, *COMMAND, str(path)],
         capture_output=True,
@@ -226,13 +213,24 @@ def test_hostile_files_cost_little(name: str, ordinary: float, tmp_path: Path) -
         check=False,
         timeout=60,
     )
+    seconds, peak = done.stderr.splitlines()[-1].split()
+    return done, float(seconds), int(peak)
+
+
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_hostile_files_cost_little(name: str, tmp_path: Path) -> None:
+    """A second, or little more than an ordinary file with a mistake costs here and now: a machine may be slow."""
+    hostile, ordinary = tmp_path / "hostile.yaml", tmp_path / "ordinary.yaml"
+    hostile.write_text(HOSTILE[name](), encoding="utf-8")
+    ordinary.write_text(base_recipe() + "titel: x\n", encoding="utf-8")
+    _, usual, _ = measured(ordinary)
+    done, seconds, peak = measured(hostile)
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert done.returncode == 1
     assert error_codes(done.stderr)
-    seconds, peak = done.stderr.splitlines()[-1].split()
-    assert float(seconds) < max(1, 5 * ordinary)
-    assert int(peak) < 150 * 1024
+    assert seconds < max(1, 4 * usual)
+    assert peak < 150 * 1024
 
 
 def test_hundreds_of_mistakes_are_cut_short(tmp_path: Path) -> None:

@@ -210,10 +210,11 @@ def load_release(version: str) -> Release:
 def releases_reading(variable: str, versions: Iterable[str] | None = None) -> list[str]:
     """The releases whose server reads an environment variable, oldest first."""
     found = []
+    begins = f'\n  {{"name": {json.dumps(variable)}, '
     for version in versions if versions is not None else known_releases():
         # One entry stands on one line: reading sixteen whole catalogs would take longer than all the rest.
-        line = re.search(rf'^  (\{{"name": {re.escape(json.dumps(variable))}, .*),$', _text(version), re.MULTILINE)
-        entry = json.loads(line[1] + "}") if line else {}
+        _, begin, rest = _text(version).partition(begins)
+        entry = json.loads(begin + rest.partition("\n")[0].removesuffix(",") + "}") if begin else {}
         if entry.get("reads") and not entry.get("removed"):
             found.append(version)
     return found

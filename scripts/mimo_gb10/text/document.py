@@ -11,6 +11,7 @@ size and aliases are bounded before any memory is spent on them.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -168,6 +169,8 @@ def parse_document(data: bytes, file: str) -> Document:
     return Document(file, builder.root, builder.values, builder.keys)
 
 
+# A hostile file repeats one value a hundred thousand times.
+@functools.lru_cache(maxsize=256)
 def parse_scalar(text: str) -> Any:
     """The value of one plain scalar under the project's reading.
 
@@ -313,7 +316,7 @@ class _Builder:
             self._start(event, {})
         elif isinstance(event, yaml.SequenceStartEvent):
             self._start(event, [])
-        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+        elif isinstance(event, yaml.CollectionEndEvent):
             self._end()
         elif isinstance(event, yaml.AliasEvent):
             self._alias(event)
