@@ -20,7 +20,11 @@ def topology(logs: Mapping[int, Path]) -> dict[str, Any]:
         ``network``: what goes between hosts. ``communicators``: how many ranks on how many hosts, largest first.
         ``links``: from which rank to which, and over what.
     """
-    said = [match[1] for path in logs.values() if path.is_file() for match in _matches(_SAYS, _lines(path))]
+    said: list[str] = []
+    for path in logs.values():
+        if path.is_file():
+            with path.open(encoding="utf-8", errors="replace") as log:
+                said += [match[1] for match in _matches(_SAYS, log)]
     if not said:
         return {}
     sizes = {(int(match[1]), int(match[2])) for match in _matches(_COMMUNICATOR, said)}
@@ -30,11 +34,6 @@ def topology(logs: Mapping[int, Path]) -> dict[str, Any]:
         "communicators": [{"ranks": ranks, "hosts": hosts} for ranks, hosts in sorted(sizes, reverse=True)],
         "links": [{"from": one, "to": other, "via": via} for one, other, via in sorted(links)],
     }
-
-
-def _lines(path: Path) -> Iterable[str]:
-    with path.open(encoding="utf-8", errors="replace") as log:
-        yield from log
 
 
 def _matches(pattern: re.Pattern[str], lines: Iterable[str]) -> Iterable[re.Match[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import textwrap
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -452,18 +452,19 @@ def _hunts() -> str:
         after = f"{load['requests']} in {load['seconds']:.0f} s"
         rows.append([f"[{name}](rehearsals/{name}.md)", _changed(receipt, common), after, lived])
     header = ["Receipt", "What was changed", "Requests sent", "How it ended"]
-    return f"{table(header, rows)}\nAll have {_listed(common)}.\n"
+    return f"{table(header, rows)}\nAll have {' and '.join(map(_override, sorted(common)))}.\n"
 
 
 def _changed(receipt: Receipt, common: Container[str]) -> str:
-    changed = [code(one.partition(".")[2]) for one in receipt["recipe"]["set"] if one not in common]
+    changed = [_override(one) for one in receipt["recipe"]["set"] if one not in common]
     # What rehearse.py switched off by itself stands among the stand-ins.
     changed += [text.rstrip(".") for text in receipt["stand_ins"] if "switched off where SGLang asks" in text]
     return ", ".join(changed) or "nothing"
 
 
-def _listed(overrides: Iterable[str]) -> str:
-    return " and ".join(code(one.partition(".")[2]) for one in sorted(overrides))
+def _override(text: str) -> str:
+    """``flags.NAME=VALUE`` or ``env.NAME=VALUE`` without the part of the recipe that it is in."""
+    return code(text.partition(".")[2])
 
 
 # --- when it pays
